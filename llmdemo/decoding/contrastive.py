@@ -11,9 +11,8 @@ import torch
 from torch.nn.functional import normalize
 
 from llmdemo.decoding.lanes import Rows, TokenLane
-from llmdemo.decoding.numbers import check_numbers
 from llmdemo.decoding.own_forward import OwnForward
-from llmdemo.decoding.steps import LaneResult, TokenStep
+from llmdemo.decoding.steps import LaneResult, TokenStep, check_numbers
 
 
 def contrastive_scores(

@@ -11,9 +11,8 @@ from dataclasses import replace
 import torch
 
 from llmdemo.decoding.lanes import Rows, TokenLane
-from llmdemo.decoding.numbers import check_numbers
 from llmdemo.decoding.own_forward import OwnForward
-from llmdemo.decoding.steps import LaneResult, TokenStep
+from llmdemo.decoding.steps import LaneResult, TokenStep, check_numbers
 
 _LEAST_SHARE = 0.1
 """Of the likeliest token's probability."""

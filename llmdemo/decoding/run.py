@@ -15,10 +15,9 @@ import torch
 from llmdemo.decoding.fused_llama import Chain, Parts
 from llmdemo.decoding.lane_maker import LaneMaker, TextForward, own_forward_of
 from llmdemo.decoding.lanes import Rows, TokenLane
-from llmdemo.decoding.numbers import check_numbers
 from llmdemo.decoding.plain import Request, computed, is_plain
 from llmdemo.decoding.speculative import SpeculativeLane
-from llmdemo.decoding.steps import AnyStep, Step
+from llmdemo.decoding.steps import AnyStep, Step, check_numbers
 from llmdemo.decoding.thread_budget import ThreadBudget
 from llmdemo.settings.decoding import DecodeSettings
 from llmdemo.settings.lane import OWN_FORWARD

@@ -16,9 +16,8 @@ import torch
 from llmdemo.decoding.fused_llama import Chain
 from llmdemo.decoding.fused_text import FusedText
 from llmdemo.decoding.lanes import Rows, TokenLane
-from llmdemo.decoding.numbers import check_numbers
 from llmdemo.decoding.own_forward import OwnForward
-from llmdemo.decoding.steps import LaneResult, SpeculativeStep, TokenStep
+from llmdemo.decoding.steps import LaneResult, SpeculativeStep, TokenStep, check_numbers
 
 _LONGEST_MATCH = 2
 """Most of the latest tokens that must have stood before; fewer if they did not. transformers' default."""

@@ -7,6 +7,8 @@ are natural logarithms of the raw model (temperature 1, no filter); all indices 
 
 from dataclasses import dataclass, field
 
+from llmdemo.core.errors import UserError
+
 EOS = "eos"
 """finish_reason: the model ended the text itself."""
 STOP = "stop"
@@ -209,3 +211,10 @@ class Step:
     surprise: float | None = None
     """Of the first step, where it was asked for (settings.lane.Resolved.surprise_of) and known: the mean −log p, in nats, of the
     prompt's last tokens under the raw model."""
+
+
+def check_numbers(values: list[float]) -> list[float]:
+    """`values`, or a UserError if a NaN is among them: the logits were not numbers."""
+    if any(value != value for value in values):
+        raise UserError("err_output_nan")
+    return values

@@ -15,7 +15,7 @@ from llmdemo.decoding.engine import context_length
 from llmdemo.decoding.prompts import greedy
 from llmdemo.evaluation.benchmark_files import Question
 from llmdemo.evaluation.likelihood import row_losses
-from llmdemo.settings.evaluation_benchmark import NEW_TOKENS
+from llmdemo.settings.evaluation import NEW_TOKENS
 
 _UNTIL = ("Question:", "</s>", "<|im_end|>")
 _STRICT = re.compile(r"#### (\-?[0-9\.\,]+)")

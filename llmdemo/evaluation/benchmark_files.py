@@ -21,7 +21,7 @@ from llmdemo.data.packed import unpacked_file
 from llmdemo.data.rows import BadRow
 from llmdemo.evaluation.folder import content_key
 from llmdemo.settings import Settings
-from llmdemo.settings.evaluation_benchmark import MOST_QUESTIONS, BenchmarkSpec, Shape
+from llmdemo.settings.evaluation import MOST_QUESTIONS, BenchmarkSpec, Shape
 from llmdemo.settings.schema import show
 
 MOST_KEPT = 100

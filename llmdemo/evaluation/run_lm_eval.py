@@ -8,7 +8,7 @@ from typing import Any
 
 from llmdemo.core.errors import UserError, first_line
 from llmdemo.evaluation.folder import content_key
-from llmdemo.settings.evaluation_benchmark import BenchmarkSpec
+from llmdemo.settings.evaluation import BenchmarkSpec
 
 KNOWN = {
     ("acc", "none"): "acc",

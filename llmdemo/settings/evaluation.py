@@ -11,11 +11,45 @@ from pydantic import Field
 
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
-from llmdemo.settings.evaluation_benchmark import BenchmarkSpec
 from llmdemo.settings.evaluation_decoding import DecodingSpec
 from llmdemo.settings.judge import JudgeSpec
-from llmdemo.settings.schema import check
+from llmdemo.settings.schema import check, show
 from llmdemo.settings.training import SPLIT_VERSION
+
+MOST_QUESTIONS = 20_000
+"""Of a benchmark's file."""
+Shape = Literal["hellaswag", "arc", "gsm8k", "lm_eval"]
+"""Of a standard benchmark; lm_eval: a task of that package, by its name."""
+NEW_TOKENS = 256
+"""Longest answer to a benchmark's question that is written; lm-eval's max_gen_toks."""
+
+
+@dataclass(frozen=True)
+class BenchmarkSpec:
+    """Which standard benchmark is asked: questions that are kept in the home folder, as evaluation/benchmark_files.py read them."""
+
+    key: Annotated[str, Field(pattern="^[0-9a-f]{24}$")]
+    """Of their content."""
+    name: Annotated[str, Field(max_length=200)]
+    """Of their file, for people."""
+    shape: Shape
+    count: Annotated[int, Field(ge=1, le=MOST_QUESTIONS)]
+
+    @property
+    def writes(self) -> bool:
+        """Whether the answer is written, rather than chosen by its likelihood."""
+        return self.shape == "gsm8k"
+
+    @classmethod
+    def from_value(cls, value: Any) -> "BenchmarkSpec | None":
+        """From JSON; None: no benchmark. Raises UserError."""
+        if value is None:
+            return None
+        known = {"key", "name", "shape", "count"}
+        if not isinstance(value, dict) or set(value) != known:
+            raise UserError("err_benchmark_spec", value=show(value))
+        return cls(**check(cls, value, "The benchmark"))
+
 
 Kind = Literal["answers", "perplexity", "classify", "kfold", "decoding", "benchmark", "votes", "reward"]
 KIND_OF_TASK = {"chat": "answers", "preference": "answers", "text": "perplexity", "classify": "classify"}

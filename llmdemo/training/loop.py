@@ -22,8 +22,7 @@ from llmdemo.training import objectives, snapshot
 from llmdemo.training.agreement import SAVE, STOP, Agreement
 from llmdemo.training.batches import Batches, RunData, share_of
 from llmdemo.training.checkpoint import Checkpoint, rng_state, set_rng_state
-from llmdemo.training.halt import Halt, NonFinite
-from llmdemo.training.interrupt import Interrupt, Stopped
+from llmdemo.training.halt import Halt, Interrupt, NonFinite, Stopped
 from llmdemo.training.memory_estimate import Batch
 from llmdemo.training.optimizer import Optimizer
 from llmdemo.training.passes import Passes

@@ -25,7 +25,7 @@ from llmdemo.evaluation.benchmark import (
 )
 from llmdemo.evaluation.benchmark_files import questions_of
 from llmdemo.settings import Settings
-from llmdemo.settings.evaluation_benchmark import BenchmarkSpec
+from llmdemo.settings.evaluation import BenchmarkSpec
 from tests.evaluation import benchmark_samples as samples
 
 HELLASWAG = [[-334.27521, -137.00093, -412.94867, -214.45274], [-367.59866, -136.31226, -424.17575, -213.86913]]

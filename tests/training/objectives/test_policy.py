@@ -150,7 +150,7 @@ def test_answers_stay_within_the_positions_of_a_model_that_has_few(home, setting
 
 def test_a_round_that_is_stopped_on_the_way_counts_once(checker_run, ran, monkeypatch):
     """What a checkpoint says of flat rounds is of whole ones: the stopped round is drawn again."""
-    from llmdemo.training.interrupt import Stopped
+    from llmdemo.training.halt import Stopped
 
     def stopped(self, made):
         raise Stopped

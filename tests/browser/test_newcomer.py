@@ -11,7 +11,8 @@ import pytest
 from playwright.sync_api import expect
 
 from llmdemo.core.store import Home
-from tests.browser.steps import add_file, before_and_after, compare, start_run, state_is, tab, use_sample
+from tests.browser.conftest import ROOT
+from tests.browser.steps import add_file, before_and_after, compare, start_run, state_is, tab
 from tests.conftest import own_model
 
 pytestmark = pytest.mark.slow
@@ -79,15 +80,21 @@ def test_a_run_is_stopped_and_resumed_on_the_page_and_stopped_in_a_second_browse
 
 
 def test_a_newcomers_path_with_the_starter_model(starter_home, tmp_path, open_page, app_on):
-    """The sample, five steps of GaLore through accelerate's launcher, and the arena before and after."""
+    """Some of the sample, five steps of GaLore through accelerate's launcher, and the arena before and after.
+
+    Eight records are held out, not the sample's 32 that count: each is computed five times, in a sixth of a second.
+    """
     home = tmp_path / "home"
+    sample = json.loads((ROOT / "assets" / "sample-messages.json").read_text(encoding="utf-8"))
+    parts = {part: [each for each in sample if each["split"] == part] for part in ("train", "eval")}
+    (tmp_path / "messages.json").write_text(json.dumps(parts["train"][:92] + parts["eval"][:8]), encoding="utf-8")
     own_model(
         shutil.copytree(starter_home.models / "starter", home / "models" / "starter"), Home(home)
     )  # as when fetched
     with app_on(home) as url:
         page = open_page(url)
-        use_sample(page)
-        expect(page.locator(".set-title")).to_contain_text("records")
+        add_file(page, tmp_path / "messages.json")
+        expect(page.locator(".set-title")).to_contain_text("100 of 100 records")
         expect(page.locator(".tok .tr").first).to_be_visible()
         before = compare(page, "Turn this message into JSON.\n\nDinner with Ann on Friday at 7.", 24, 180)
         start_run(page, max_steps=5, batch_size=2)

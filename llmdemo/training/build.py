@@ -12,6 +12,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training.adamw import ForeachGaLoreAdamW
 from llmdemo.training.gradients import GradientAccumulator, attach
+from llmdemo.training.layers import attach_layers
 from llmdemo.training.offload import HostSums
 from llmdemo.training.one_moment import OneMomentAdamW
 from llmdemo.training.optimizer import Optimizer
@@ -43,6 +44,7 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     assert config.scale is not None, "a resolved config has one"
     slots = _make_slots(model, config) if config.method == "galore" else []
     attach_vocabulary(model)
+    attach_layers(model)
     projected = {slot.weight for slot in slots}
     rest = [p for p in trainable if p not in projected]
     # Norms and biases are not decayed, as is usual.

@@ -15,7 +15,8 @@ import torch
 from llmdemo.core import threads
 from llmdemo.core.errors import UserError
 from llmdemo.models.load import cpu_has_bf16
-from llmdemo.settings.training import Precision, TrainConfig
+from llmdemo.settings.training import Method, Precision, TrainConfig
+from llmdemo.training import products
 from llmdemo.training.quantised import quantised_layers
 
 _CGROUPS = (
@@ -26,15 +27,17 @@ _CGROUPS = (
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 _COMPARED = (torch.float32, torch.bfloat16)
 _ROUNDS = 8
-_PAYS = 0.75
-"""Share of fp32's time below which bf16 is worth its rounding."""
+_PAYS, _PAYS_GALORE = 0.75, 0.5
+"""Share of fp32's time for a layer's product below which bf16 is worth its rounding. GaLore projects its gradients in fp32
+either way: at 0.6 its steps were seen to take as long as in fp32, and AdamW's 0.85 of the time
+(tests/benchmarks/README.md)."""
 
 
-def resolve_precision(precision: Precision, device: torch.device) -> Precision:
+def resolve_precision(precision: Precision, device: torch.device, method: Method = "galore") -> Precision:
     """fp32, bf16 (autocast over fp32 weights) or bf16_pure, for "auto" and for what is asked.
 
-    auto: autocast on a GPU that has bf16, and on a CPU that is faster with it; else fp32. (automatic.py turns to pure bf16
-    where autocast's weights don't fit.) Raises UserError for bf16 on a GPU without it at all.
+    auto: autocast on a GPU that has bf16, and on a CPU where `method` is faster with it; else fp32. (automatic.py turns to
+    pure bf16 where autocast's weights don't fit.) Raises UserError for bf16 on a GPU without it at all.
     """
     if device.type == "cuda":
         able = torch.cuda.is_bf16_supported()
@@ -42,37 +45,40 @@ def resolve_precision(precision: Precision, device: torch.device) -> Precision:
             raise UserError("err_no_bf16")
         return ("bf16" if able else "fp32") if precision == "auto" else precision
     if precision == "auto":
-        return "bf16" if device.type == "cpu" and bf16_pays() else "fp32"
+        return "bf16" if device.type == "cpu" and bf16_pays(method) else "fp32"
     return precision
 
 
-@cache
-def bf16_pays() -> bool:
-    """Whether this CPU multiplies bf16 matrices in much less time than fp32 ones, measured once on a layer's product.
+def bf16_pays(method: Method) -> bool:
+    """Whether runs of `method` are faster in bf16 on this CPU by more than its rounding costs."""
+    return cpu_has_bf16() and _bf16_share() < (_PAYS_GALORE if method == "galore" else _PAYS)
 
-    Having the units is not enough: with AVX-512's alone, without AMX's, oneDNN was seen to take twice fp32's time. One
-    thread's own CPU time is compared, so that a busy machine answers as an idle one.
+
+@cache
+def _bf16_share() -> float:
+    """bf16's time, casts included, over fp32's for a layer's product by the library that a run takes (products.py).
+
+    Measured once. Having the units is not enough: with AVX-512's alone, without AMX's, oneDNN was seen to take twice fp32's
+    time. One thread's own CPU time is compared, so that a busy machine answers as an idle one.
     """
-    if not cpu_has_bf16():
-        return False
     least: dict[torch.dtype, float] = {}
-    pairs = {dtype: (torch.ones(256, 576, dtype=dtype), torch.ones(576, 1536, dtype=dtype)) for dtype in _COMPARED}
+    x, weight = torch.ones(256, 576), torch.ones(1536, 576)
     torch.set_num_threads(1)
     try:
         for _ in range(_ROUNDS):
-            for dtype, (a, b) in pairs.items():
+            for dtype in _COMPARED:
                 started = time.thread_time()
-                a @ b
+                products.linear(x.to(dtype), weight.to(dtype))
                 least[dtype] = min(least.get(dtype, math.inf), time.thread_time() - started)
     finally:
         torch.set_num_threads(threads.FULL)
-    return least[torch.bfloat16] < _PAYS * least[torch.float32]
+    return least[torch.bfloat16] / least[torch.float32]
 
 
 def precision_of(config: TrainConfig, device: torch.device) -> Precision:
     """`resolve_precision` of what a run's settings ask for: with quantised matrices "auto" is pure bf16 on a GPU, as fp32
     beside them would take the memory that they save; what is bf16 then is rounded by chance."""
-    found = resolve_precision(config.precision, device)
+    found = resolve_precision(config.precision, device, config.method)
     pure = config.quantises and config.precision == "auto" and device.type == "cuda" and found == "bf16"
     return "bf16_pure" if pure else found
 

@@ -18,6 +18,7 @@ from llmdemo.training import best as bests
 from llmdemo.training import device as devices
 from llmdemo.training import objectives
 from llmdemo.training.batches import RunData
+from llmdemo.training.layers import attach_layers
 from llmdemo.training.loop import Loop
 from llmdemo.training.narrow import Losses
 from llmdemo.training.publish import publish, written_before
@@ -263,6 +264,7 @@ def judge_of(
         before()
         kind = objectives.of(config.task)
         model = kind.load(replace(entry, path=folder), config, data, devices.weight_dtype(precision), device).eval()
+        attach_layers(model)
         objective = kind(objectives.Place(model, tokenizer, config, precision, device), data)
         objective.verify(items)
         objective.begin(run_dir, items, lambda *_, **__: None, lambda: False)

@@ -9,6 +9,7 @@ can say; where nothing is held out, nothing is narrowed.
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,6 +33,12 @@ _AT_A_TIME, _AT_A_TIME_CPU = 2**24, 2**17
 """Values that are rounded by chance at a time, on a GPU and on a CPU."""
 NEAR = 0.1
 """Share of what is allowed within which nearest rounding is taken without trying the other: at 1.7B that saves some 20 s."""
+UNDONE = 0.25
+"""Share of a run's change of the weights which nearest rounding takes back from which its loss is not asked, as judging it
+takes half of a short run's end. Where a loss falls as a parabola and is least at the run's end, a share s of the way back
+costs s² of what was gained: 0.06, above ALLOWED_OF_CHANGE, and more where it was still falling."""
+_ROWS = 256
+"""Rows of each tensor in which `undone` looks."""
 _IN_FILES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
 Judge = Callable[[Path], float | None]
@@ -82,22 +89,25 @@ def dtype_of(folder: Path) -> str:
     return _IN_FILES.get(check_folder(folder).dtype, "float32")
 
 
-def narrow(folder: Path, wanted: str, base: str, losses: Losses, judge: Judge, device: torch.device = _CPU) -> Written:
+def narrow(folder: Path, wanted: str, base: Path, losses: Losses, judge: Judge, device: torch.device = _CPU) -> Written:
     """Rounds the float32 weights in the model's `folder`, in place, where that is asked or measured to cost nothing.
 
-    wanted: auto, float32 or bfloat16 (TrainConfig.publish_dtype); base: the type of the base model's files. `auto` takes
-    the base's type if the held-out loss of the files stays within `losses.allowed`; bfloat16 is done as asked, with the
-    better rounding, and what it costs is told. `device` rounds.
+    wanted: auto, float32 or bfloat16 (TrainConfig.publish_dtype); base: the base model's folder. `auto` takes the type of
+    its files if the held-out loss of ours stays within `losses.allowed`; bfloat16 is done as asked, with the better
+    rounding, and what it costs is told. `device` rounds.
     """
     run_loss = losses.last
-    target = base if wanted == "auto" else wanted
+    target = dtype_of(base) if wanted == "auto" else wanted
     if target == "float32":
         return Written("float32", run_loss=run_loss)
     if run_loss is None and wanted == "auto":
         return Written("float32", message=say("note_float32_safe", target=target))
     if not _has_room(folder):
         return Written("float32", run_loss=run_loss, message=say("note_float32_no_room", target=target))
-    found = _best(folder, target, losses, judge, device)
+    roundings = _roundings(target)
+    if wanted == "auto" and len(roundings) > 1 and undone(folder, base, TYPES[target]) > UNDONE:
+        roundings = roundings[1:]
+    found = _best(folder, target, roundings, losses, judge, device)
     within = _distance(found, run_loss) <= losses.allowed
     if wanted == "auto" and not within:
         _drop(folder)
@@ -115,12 +125,39 @@ def _distance(found: Written | None, run_loss: float | None) -> float:
     return abs(found.loss - run_loss)
 
 
-def _best(folder: Path, target: str, losses: Losses, judge: Judge, device: torch.device) -> Written | None:
+def _roundings(target: str) -> tuple[str, ...]:
+    return ("nearest", "stochastic") if target == "bfloat16" else ("nearest",)
+
+
+def undone(folder: Path, base: Path, dtype: torch.dtype) -> float:
+    """The share, mostly in [0, 1], of the change from the model in `base` to that in `folder` that rounding to the nearest
+    `dtype` takes back: the rounding's errors projected on the change. 0 where nothing was changed or can be compared."""
+    back = change = 0.0
+    with ExitStack() as stack:
+        before = {}
+        for shard in weight_files(base):
+            file = stack.enter_context(safe_open(shard, "pt"))
+            before |= dict.fromkeys(file.keys(), file)
+        for shard in weight_files(folder):
+            after = stack.enter_context(safe_open(shard, "pt"))
+            for name in before.keys() & set(after.keys()):
+                ours, theirs = after.get_slice(name), before[name].get_slice(name)
+                if ours.get_shape() and ours.get_shape() == theirs.get_shape():
+                    now = ours[:_ROWS].float()
+                    moved = (now - theirs[:_ROWS].float()).flatten()
+                    back += torch.dot((now - now.to(dtype)).flatten(), moved).item()
+                    change += torch.dot(moved, moved).item()
+    return back / change if change else 0.0
+
+
+def _best(
+    folder: Path, target: str, roundings: tuple[str, ...], losses: Losses, judge: Judge, device: torch.device
+) -> Written | None:
     """The rounding whose files come nearest to the run's loss, its files kept aside; None where nothing can be measured."""
     best, run_loss = None, losses.last
     if run_loss is None:
         return None
-    for rounding in ("nearest", "stochastic") if target == "bfloat16" else ("nearest",):
+    for rounding in roundings:
         made = _round(folder, target, rounding, device)
         made = Written(made.dtype, rounding, judge(_aside(folder, rounding)))
         if made.loss is None or _distance(made, run_loss) >= _distance(best, run_loss):

@@ -23,15 +23,16 @@ _CPU_INFO = Path("/proc/cpuinfo")
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x Wᵀ + bias of x [..., in], weight [out, in] of any strides: functional.linear, which autograd must not look into."""
-    return _by_onednn(x, weight, bias) if _takes_onednn(x, weight) else functional.linear(x, weight, bias)
+    return _by_onednn(x, weight, bias) if takes_onednn(x, weight) else functional.linear(x, weight, bias)
 
 
 def times(dy: Tensor, weight: Tensor) -> Tensor:
     """dy W [..., in] of dy [..., out], weight [out, in] of any strides: a linear map's gradient of its input."""
-    return _by_onednn(dy, weight.T, None) if _takes_onednn(dy, weight) else dy @ weight
+    return _by_onednn(dy, weight.T, None) if takes_onednn(dy, weight) else dy @ weight
 
 
-def _takes_onednn(x: Tensor, weight: Tensor) -> bool:
+def takes_onednn(x: Tensor, weight: Tensor) -> bool:
+    """Whether `linear` of these, or `times` of as many rows, is oneDNN's."""
     return (
         x.dtype == weight.dtype == torch.float32
         and x.device.type == "cpu"

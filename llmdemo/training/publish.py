@@ -18,7 +18,7 @@ from llmdemo.models.starter import REPOSITORY
 from llmdemo.settings.training import HEADED, TrainConfig
 from llmdemo.training.adapters import save_adapters
 from llmdemo.training.factors import multiplied
-from llmdemo.training.narrow import Judge, Losses, Written, dtype_of, narrow
+from llmdemo.training.narrow import Judge, Losses, Written, narrow
 from llmdemo.training.objectives.base import end_ids
 from llmdemo.training.quantised import plain, quantised_layers
 
@@ -62,7 +62,7 @@ def publish(
     with store.whole_folder(target, scratch) as folder:
         _save(model, tokenizer, base, folder)
         if own == "float32":
-            written = narrow(folder, config.publish_dtype, dtype_of(base), losses, judge, device)
+            written = narrow(folder, config.publish_dtype, base, losses, judge, device)
         else:
             written = Written(own, run_loss=losses.last, message=say(note, own=own))
         title = config.name or f"{entry.title} · {about['data']}"

@@ -11,7 +11,7 @@ from llmdemo.core import store
 from llmdemo.core.events import read_events
 from llmdemo.data.ingest import add_dataset
 from llmdemo.settings.training import data_tasks
-from llmdemo.training import TrainConfig, build_optimizer
+from llmdemo.training import TrainConfig, build_optimizer, products
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +90,15 @@ def tools():
         train=train,
         distance=distance,
     )
+
+
+@pytest.fixture
+def by_onednn(monkeypatch):
+    """As on a processor where oneDNN is faster, for products of any size."""
+    if not products._is_right():
+        pytest.skip("this torch has no oneDNN")
+    monkeypatch.setattr(products, "onednn_is_faster", lambda: True)
+    monkeypatch.setattr(products, "LEAST", 0)
 
 
 @pytest.fixture

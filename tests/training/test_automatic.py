@@ -114,9 +114,9 @@ def test_a_precision_that_is_none_is_a_sentence(tmp_path, kept):
 
 def test_a_worker_that_is_faster_in_bf16_goes_on_in_bf16_where_it_no_longer_is(make_run, monkeypatch):
     run_dir = make_run()
-    monkeypatch.setattr(devices, "bf16_pays", lambda: True)
+    monkeypatch.setattr(devices, "bf16_pays", lambda method: True)
     assert worker.main(run_dir) == 0
-    monkeypatch.setattr(devices, "bf16_pays", lambda: False)
+    monkeypatch.setattr(devices, "bf16_pays", lambda method: False)
     assert worker.main(run_dir) == 0
     starts = [event["precision"] for event in read_events(run_dir / "events.jsonl")[0] if event["type"] == "start"]
     assert starts == ["bf16", "bf16"]

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from llmdemo.training import TrainConfig
 from llmdemo.training import device as devices
 
 CPU = torch.device("cpu")
@@ -10,33 +11,33 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def measured_anew():
-    devices.bf16_pays.cache_clear()
+    devices._bf16_share.cache_clear()
     yield
-    devices.bf16_pays.cache_clear()
+    devices._bf16_share.cache_clear()
 
 
 @pytest.mark.parametrize(
-    ("seconds", "expected"), [({"bf16": 1.0, "fp32": 2.0}, "bf16"), ({"bf16": 2.0, "fp32": 1.0}, "fp32")]
+    ("bf16", "galore", "others"), [(0.3, "bf16", "bf16"), (0.6, "fp32", "bf16"), (0.9, "fp32", "fp32")]
 )
-def test_auto_on_a_cpu_with_bf16_units_is_what_multiplies_faster(monkeypatch, seconds, expected):
+def test_auto_on_a_cpu_with_bf16_units_is_what_the_method_s_runs_are_faster_in(monkeypatch, bf16, galore, others):
     now = [0.0]
 
-    class Matrix:
-        def __init__(self, dtype):
-            self.seconds = seconds["bf16" if dtype == torch.bfloat16 else "fp32"]
-
-        def __matmul__(self, other):
-            now[0] += self.seconds
+    def multiply(x, weight):
+        assert x.dtype == weight.dtype
+        now[0] += bf16 if x.dtype == torch.bfloat16 else 1.0
 
     monkeypatch.setattr(devices, "cpu_has_bf16", lambda: True)
     monkeypatch.setattr(devices.time, "thread_time", lambda: now[0])
-    monkeypatch.setattr(devices.torch, "ones", lambda *shape, dtype: Matrix(dtype))
-    assert devices.resolve_precision("auto", CPU) == expected
+    monkeypatch.setattr(devices.products, "linear", multiply)
+    found = {
+        method: devices.precision_of(TrainConfig("x", method=method), CPU) for method in ("galore", "adamw", "lora")
+    }
+    assert found == {"galore": galore, "adamw": others, "lora": others}
 
 
 def test_auto_on_a_cpu_without_bf16_units_is_fp32_without_measuring(monkeypatch):
     monkeypatch.setattr(devices, "cpu_has_bf16", lambda: False)
-    monkeypatch.setattr(devices.torch, "ones", None)
+    monkeypatch.setattr(devices.products, "linear", None)
     assert devices.resolve_precision("auto", CPU) == "fp32"
     assert devices.resolve_precision("bf16_pure", CPU) == "bf16_pure"
 

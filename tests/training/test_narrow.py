@@ -185,7 +185,7 @@ def test_the_type_is_chosen_by_what_the_files_lose(tmp_path, bf16_folder, losses
         asked.append(path.name)
         return losses[len(asked) - 1]
 
-    found = narrow.narrow(folder, "auto", "bfloat16", Losses(2.0, 1.0), judge)
+    found = narrow.narrow(folder, "auto", bf16_folder, Losses(2.0, 1.0), judge)
     assert asked == ["nearest", "stochastic"][: len(losses)] and shards == len(list(folder.glob("*.safetensors"))) > 1
     assert (found.rounding or found.dtype) == chosen and found.message
     dtype = "float32" if chosen == "float32" else "bfloat16"
@@ -193,6 +193,31 @@ def test_the_type_is_chosen_by_what_the_files_lose(tmp_path, bf16_folder, losses
     size = sum(t.numel() * t.element_size() for file in folder.glob("*.safetensors") for t in load_file(file).values())
     index = json.loads((folder / "model.safetensors.index.json").read_text())
     assert index["metadata"]["total_size"] == size and not [path for path in folder.iterdir() if path.is_dir()]
+
+
+def moved(source, folder, by):
+    """The model in `source`, its weights in float32 and each moved by that share of itself, in `folder`."""
+    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1 + by)
+    model.save_pretrained(folder, max_shard_size="50KB")
+    return folder
+
+
+@pytest.mark.parametrize(("by", "least", "most"), [(1e-4, 1, 1), (1e-3, 0.5, 1), (0.1, -0.01, 0.01), (0, 0, 0)])
+def test_what_nearest_rounding_takes_back_is_its_errors_share_of_the_change(tmp_path, bf16_folder, by, least, most):
+    folder = moved(bf16_folder, tmp_path / "model", by)
+    assert least <= narrow.undone(folder, bf16_folder, torch.bfloat16) <= most
+    assert narrow.undone(folder, folder, torch.bfloat16) == 0
+
+
+@pytest.mark.parametrize(("wanted", "by", "judged"), [("auto", 1e-3, ["stochastic"]), ("auto", 0.1, ["nearest", "stochastic"]),
+                                                      ("bfloat16", 1e-3, ["nearest", "stochastic"])])  # fmt: skip
+def test_a_rounding_that_takes_the_run_back_is_not_judged_unless_asked_for(tmp_path, bf16_folder, wanted, by, judged):
+    folder, asked = moved(bf16_folder, tmp_path / "model", by), []
+    found = narrow.narrow(folder, wanted, bf16_folder, Losses(2.0, 1.0), lambda path: asked.append(path.name) or 1.004)
+    assert asked == judged and found.dtype == "bfloat16" and found.rounding == judged[0]
 
 
 def test_a_run_that_changed_little_is_not_rounded_away():

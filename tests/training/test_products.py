@@ -7,15 +7,6 @@ from torch.nn import functional
 from llmdemo.training import TrainConfig, build_optimizer, products
 from tests.conftest import make_llama
 
-ONEDNN = pytest.mark.skipif(not products._is_right(), reason="this torch has no oneDNN")
-
-
-@pytest.fixture
-def by_onednn(monkeypatch):
-    """As on a processor where oneDNN is faster, for products of any size."""
-    monkeypatch.setattr(products, "onednn_is_faster", lambda: True)
-    monkeypatch.setattr(products, "LEAST", 0)
-
 
 @pytest.fixture
 def measured_anew():
@@ -24,7 +15,6 @@ def measured_anew():
     products.onednn_is_faster.cache_clear()
 
 
-@ONEDNN
 @pytest.mark.parametrize("shape", [(1, 48), (2, 27, 576), (0, 48), (3, 0, 48)])
 @pytest.mark.parametrize("transposed", [False, True], ids=["Linear", "Conv1D"])
 def test_onednn_s_products_are_fp32_s_forwards_and_backwards(shape, transposed, by_onednn):
@@ -40,7 +30,6 @@ def test_onednn_s_products_are_fp32_s_forwards_and_backwards(shape, transposed, 
     assert not x.numel() or (rounded - exact).abs().max() > 1e-2  # what bf16 units would have made of it
 
 
-@ONEDNN
 def test_the_same_product_is_the_same_to_the_bit_each_time(by_onednn):
     x, weight = torch.randn(216, 576), torch.randn(1536, 576)
     first = products.linear(x, weight), products.times(torch.ones(216, 1536), weight)
@@ -49,7 +38,6 @@ def test_the_same_product_is_the_same_to_the_bit_each_time(by_onednn):
         assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
 
-@ONEDNN
 def test_factors_may_lie_in_memory_in_any_way(by_onednn):
     weight = torch.randn(80, 96)
     for x in (
@@ -63,7 +51,6 @@ def test_factors_may_lie_in_memory_in_any_way(by_onednn):
         torch.testing.assert_close(products.times(x, weight.T), x.contiguous() @ weight.T.contiguous())
 
 
-@ONEDNN
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "apart"])
 def test_a_galore_step_is_that_of_torch_s_own_products(tied, tools, by_onednn, monkeypatch):
     """Loss, weights and norms after two steps, whose subspaces are found from gradients that both ways made."""

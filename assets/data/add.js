@@ -184,10 +184,8 @@ class Columns extends Component {
       h(
         "div",
         { class: "mapping" },
-        h(
-          "label",
-          { class: "pick" },
-          h("span", {}, t("data_kind")),
+        L.labelled(
+          t("data_kind"),
           L.menu({ value: task, options: kinds, onchange: (kind) => this.setState({ task: kind, missing: [] }) }),
         ),
         asked.roles[task].map((role) => this.role(role)),

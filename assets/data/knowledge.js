@@ -2,7 +2,6 @@
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
 import { table, wide } from "../lib/table.js";
-import { field } from "./map-form.js";
 
 const CLASSES = ["highly", "maybe", "weakly", "unknown"];
 const LISTED = 20;
@@ -84,7 +83,7 @@ export const knowledgeTool = (page) => {
       h(
         "div",
         { class: "map-bar" },
-        field(
+        L.labelled(
           t("probe_model"),
           L.menu({
             id: "probe-model",
@@ -93,7 +92,7 @@ export const knowledgeTool = (page) => {
             onchange: set("model_id"),
           }),
         ),
-        field(
+        L.labelled(
           t("probe_limit"),
           L.entry({
             id: "probe-limit",

@@ -2,8 +2,6 @@
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
 
-export const field = (label, control) => h("label", { class: "pick" }, h("span", {}, label), control);
-
 /** @param {any} page @param {any} spec @param {(key: string) => (value: any) => void} set @param {() => void} start */
 export const mapForm = (page, spec, set, start) => {
   const { models, runs } = page.choices;
@@ -15,7 +13,7 @@ export const mapForm = (page, spec, set, start) => {
     "form",
     { class: "generate", onsubmit: submit },
     h("p", { class: "soft small" }, t("map_about")),
-    field(
+    L.labelled(
       t("map_model"),
       L.menu({
         id: "map-model",
@@ -43,7 +41,7 @@ const lossFields = (spec, runs, set) => [
     t("map_losses"),
   ),
   runs.length
-    ? field(
+    ? L.labelled(
         t("map_after"),
         L.menu({
           id: "map-after",

@@ -2,7 +2,7 @@
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
 import { points, unpack } from "../lib/chart/points.js";
-import { field, mapForm, mapProgress } from "./map-form.js";
+import { mapForm, mapProgress } from "./map-form.js";
 import { clusterColour, coloursOf, css, emphasised, scaleColour } from "./map-colours.js";
 
 const LISTED = 20;
@@ -175,7 +175,7 @@ export const mapTool = (page) => {
     return h(
       "div",
       { class: "map-bar" },
-      field(
+      L.labelled(
         t("map_colour"),
         L.menu({
           id: "map-colour",

@@ -1,7 +1,6 @@
 /* A made data set against one that people wrote: three runs, and what each learned of the same held-out answers. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
-import { field } from "./map-form.js";
 
 export const raceTool = (page) => {
   const fresh = () => ({ races: null, people: [], number: 500 });
@@ -38,7 +37,7 @@ export const raceTool = (page) => {
       h(
         "div",
         { class: "map-bar" },
-        field(
+        L.labelled(
           t("race_people"),
           L.menu({
             id: "race-people",
@@ -50,7 +49,7 @@ export const raceTool = (page) => {
             },
           }),
         ),
-        field(
+        L.labelled(
           t("race_number"),
           L.entry({
             id: "race-number",

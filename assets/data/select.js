@@ -1,7 +1,6 @@
 /* A selection of records to learn from, as a new version; and its race against all. */
 import * as L from "../lib/panel.js";
 import { h, t } from "../lib/panel.js";
-import { field } from "./map-form.js";
 
 const ORDERED = ["length", "perplexity", "ifd"];
 const OF_CHATS = ["perplexity", "ifd"];
@@ -42,7 +41,7 @@ export const selectTool = (page) => {
       h(
         "div",
         { class: "map-bar" },
-        field(
+        L.labelled(
           t("select_method"),
           L.menu({
             id: "select-method",
@@ -51,7 +50,7 @@ export const selectTool = (page) => {
             onchange: set("method"),
           }),
         ),
-        field(
+        L.labelled(
           t("select_number"),
           L.entry({
             id: "select-number",
@@ -62,7 +61,7 @@ export const selectTool = (page) => {
           }),
         ),
         ORDERED.includes(recipe.method)
-          ? field(
+          ? L.labelled(
               t("select_order"),
               L.menu({
                 id: "select-order",

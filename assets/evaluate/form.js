@@ -71,10 +71,9 @@ L.define("evaluate-form", ({ el, server }) => {
     if (!bases().some((model) => model.id === state.base)) state.base = bases()[0]?.id || "starter";
   };
 
-  const select = (label, options, value, onchange, id) =>
-    h("label", { class: "pick" }, h("span", {}, label), L.menu({ id, options, value, onchange }));
+  const select = (label, options, value, onchange, id) => L.labelled(label, L.menu({ id, options, value, onchange }));
   const entry = (label, value, take, more = {}) =>
-    h("label", { class: "pick" }, h("span", {}, label), L.entry({ value: value ?? "", onchange: take, ...more }));
+    L.labelled(label, L.entry({ value: value ?? "", onchange: take, ...more }));
 
   const draw = () => {
     const { choices } = state;

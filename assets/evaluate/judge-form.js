@@ -17,10 +17,9 @@ export const judgeConfig = (judge, two) => {
   return grading === "absolute" && judge.rubric ? { ...shape, rubric: judge.rubric } : shape;
 };
 
-const select = (label, options, value, onchange, id) =>
-  h("label", { class: "pick" }, h("span", {}, label), L.menu({ id, options, value, onchange }));
+const select = (label, options, value, onchange, id) => L.labelled(label, L.menu({ id, options, value, onchange }));
 const entry = (label, value, take, more = {}) =>
-  h("label", { class: "pick" }, h("span", {}, label), L.entry({ value: value ?? "", onchange: take, ...more }));
+  L.labelled(label, L.entry({ value: value ?? "", onchange: take, ...more }));
 
 /**
  * @param {{judge: any, choices: any, two: boolean, needed?: boolean, key: string, setKey: (key: string) => void,

@@ -48,10 +48,8 @@ export const searchFields = (state, draw) =>
     h(
       "div",
       { class: "fields" },
-      h(
-        "label",
-        { class: "pick" },
-        h("span", {}, t("eval_search_strategy")),
+      L.labelled(
+        t("eval_search_strategy"),
         L.menu({
           id: "evaluate-search",
           options: [["", t("eval_search_none")], ...Object.keys(OFFERED).map((key) => [key, t(`arena_name_${key}`)])],

@@ -35,10 +35,8 @@ export const strategyState = () => ({
 });
 
 const number = (key, label, state, more) =>
-  h(
-    "label",
-    { class: "pick" },
-    h("span", {}, label),
+  L.labelled(
+    label,
     L.entry({
       type: "number",
       value: state[key],
@@ -105,10 +103,8 @@ export const strategyFields = (state, draw) => {
         }),
       ),
       detail
-        ? h(
-            "label",
-            { class: "pick" },
-            h("span", {}, t(`eval_checker_${detail}`)),
+        ? L.labelled(
+            t(`eval_checker_${detail}`),
             L.entry({ value: state[detail], maxlength: 1000, onchange: (value) => (state[detail] = value) }),
           )
         : null,

@@ -45,6 +45,9 @@ export const notice = (message) => {
   );
 };
 
+/** What is entered, with its name. */
+export const labelled = (label, ...inside) => h("label", { class: "pick" }, h("span", {}, label), ...inside);
+
 /** A menu. options: [[value, text, whether it can't be chosen]]; `onchange` gets the value. */
 export const menu = ({ options, value, onchange, ...attributes }) =>
   h(

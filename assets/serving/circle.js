@@ -7,6 +7,7 @@ import {
   entry,
   h,
   int,
+  labelled,
   menu,
   newest,
   notice,
@@ -183,10 +184,8 @@ export const makeCircle = (server, name, draw) => {
     return h(
       "div",
       {},
-      h(
-        "label",
-        { class: "pick" },
-        h("span", {}, t("circle_requests")),
+      labelled(
+        t("circle_requests"),
         menu({ options, value: view.state, "data-key": "circle-state", onchange: (state) => look(state) }),
       ),
       texts.length
@@ -225,10 +224,8 @@ export const makeCircle = (server, name, draw) => {
             },
           )
         : null,
-      h(
-        "label",
-        { class: "pick" },
-        h("span", {}, t("circle_into")),
+      labelled(
+        t("circle_into"),
         menu({
           options: [...sets, ["", t("circle_new_set")]],
           value: into ?? "",
@@ -283,10 +280,8 @@ export const makeCircle = (server, name, draw) => {
     return h(
       "form",
       { class: "serveform", onsubmit: begin },
-      h(
-        "label",
-        { class: "pick" },
-        h("span", {}, t("trial_model")),
+      labelled(
+        t("trial_model"),
         menu({
           options: known.models.map((model) => [model.id, model.title]),
           value: form.model,
@@ -294,10 +289,8 @@ export const makeCircle = (server, name, draw) => {
           onchange: set("model"),
         }),
       ),
-      h(
-        "label",
-        { class: "pick" },
-        h("span", {}, t("trial_mode")),
+      labelled(
+        t("trial_mode"),
         menu({
           options: (known.writes ? ["share", "shadow"] : ["share"]).map((mode) => [mode, t(`trial_mode_${mode}`)]),
           value: form.mode,
@@ -306,10 +299,8 @@ export const makeCircle = (server, name, draw) => {
         }),
       ),
       form.mode === "share"
-        ? h(
-            "label",
-            { class: "pick" },
-            h("span", {}, t("trial_share")),
+        ? labelled(
+            t("trial_share"),
             menu({
               options: SHARES.map((share) => [String(share), percent(share)]),
               value: String(form.share),

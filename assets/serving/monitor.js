@@ -1,7 +1,7 @@
 /* Figures of what is served over time, a version at a time, as charts on one axis: drawn inside of the serving box,
    which asks the app. */
 import { plots } from "../lib/chart/lines.js";
-import { ask as call, h, int, lang, menu, notice, num, percent, t } from "../lib/panel.js";
+import { ask as call, h, int, labelled, lang, menu, notice, num, percent, t } from "../lib/panel.js";
 
 const HOUR = 3600;
 /** What a menu of periods names, in seconds; 0: all there is. */
@@ -166,7 +166,7 @@ export const makeMonitor = (server, draw) => {
   const named = (one) =>
     one.name ? `${one.name === "arena" ? t("monitor_arena") : one.name} · ${one.title}` : t("monitor_unknown");
   const pick = (word, options, value, set) =>
-    h("label", { class: "pick" }, h("span", {}, t(word)), menu({ options, value, "data-key": word, onchange: set }));
+    labelled(t(word), menu({ options, value, "data-key": word, onchange: set }));
   const alarms = (one) =>
     ["drift", "class_drift", "confidence_drift"]
       .filter((kind) => one[kind]?.alarm_at)

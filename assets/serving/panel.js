@@ -3,8 +3,8 @@
 import {
   ACTIVE,
   ask as call,
-  bytes,
   button,
+  bytes,
   choice,
   define,
   entry,
@@ -12,6 +12,7 @@ import {
   hear,
   hearJobs,
   int,
+  labelled,
   menu,
   newest,
   notice,
@@ -133,10 +134,8 @@ define("serving", ({ el, server, trigger }) => {
     h(
       "form",
       { class: "serveform", onsubmit: serve },
-      h(
-        "label",
-        { class: "pick" },
-        h("span", {}, t("serve_name")),
+      labelled(
+        t("serve_name"),
         entry({
           value: form.name,
           maxlength: 64,
@@ -148,10 +147,8 @@ define("serving", ({ el, server, trigger }) => {
       ),
       !view.writes
         ? null
-        : h(
-            "label",
-            { class: "pick" },
-            h("span", {}, t("serve_lane")),
+        : labelled(
+            t("serve_lane"),
             menu({
               options: LANES.map((lane) => [lane, t(`serve_lane_${lane.split(/[0-9]/)[0]}`)]),
               value: form.lane,
@@ -270,10 +267,8 @@ define("serving", ({ el, server, trigger }) => {
       h(
         "form",
         { class: "keyform", onsubmit: makeKey },
-        h(
-          "label",
-          { class: "pick" },
-          h("span", {}, t("serve_key_name")),
+        labelled(
+          t("serve_key_name"),
           entry({
             value: form.key,
             maxlength: 80,

@@ -14,6 +14,7 @@ import {
   hear,
   hearJobs,
   int,
+  labelled,
   menu,
   notice,
   num,
@@ -88,12 +89,7 @@ define("elsewhere", ({ el, server }) => {
       draw();
     };
     const attributes = { maxlength: 512, autocomplete: "off", spellcheck: false, "data-key": `else-${key}`, ...more };
-    return h(
-      "label",
-      { class: "pick" },
-      h("span", {}, t(word)),
-      entry({ value: String(form[key]), onchange: set, ...attributes }),
-    );
+    return labelled(t(word), entry({ value: String(form[key]), onchange: set, ...attributes }));
   };
   const which = () =>
     view.run
@@ -154,10 +150,8 @@ define("elsewhere", ({ el, server }) => {
     draw();
   };
   const picked = (word, key, options) =>
-    h(
-      "label",
-      { class: "pick" },
-      h("span", {}, t(word)),
+    labelled(
+      t(word),
       menu({
         options,
         value: String(form[key] || options[0][0]),
@@ -204,10 +198,8 @@ define("elsewhere", ({ el, server }) => {
       h("p", { class: "soft print" }, t(view.given ? "push_given" : "else_token_about")),
       chosen
         ? [
-            h(
-              "label",
-              { class: "pick" },
-              h("span", {}, t("else_hardware")),
+            labelled(
+              t("else_hardware"),
               menu({
                 options,
                 value: form.flavor,

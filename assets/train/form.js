@@ -10,6 +10,7 @@ import {
   h,
   hear,
   help,
+  labelled,
   menu,
   newest,
   notice,
@@ -271,10 +272,8 @@ define("train-form", ({ el, server }) => {
     return h(
       "form",
       { class: "other", onsubmit: submit },
-      h(
-        "label",
-        { class: "pick" },
-        h("span", {}, t("train_other_label")),
+      labelled(
+        t("train_other_label"),
         entry({
           id: "train-other",
           maxlength: 500,
@@ -299,7 +298,7 @@ define("train-form", ({ el, server }) => {
     return architectureFold(id, state.inside?.model_id === id ? state.inside : null, open);
   };
 
-  const pick = (label, attributes) => h("label", { class: "pick" }, h("span", {}, label), menu(attributes));
+  const pick = (label, attributes) => labelled(label, menu(attributes));
   const draw = () => {
     const { choices, config } = state;
     const sets = choices.data_sets.map((set) => [set.dataset_id, setTitle(set)]);

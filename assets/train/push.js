@@ -1,14 +1,15 @@
 /* Beside a finished run: its model goes to the Hugging Face hub. The token is sent once and kept nowhere. */
 import {
   ask as call,
-  bytes,
   button,
+  bytes,
   choice,
   define,
   entry,
   h,
   hear,
   hearJobs,
+  labelled,
   lang,
   notice,
   progressBar,
@@ -77,12 +78,7 @@ define("push", ({ el, server, trigger }) => {
       draw();
     };
     const attributes = { maxlength: 200, autocomplete: "off", spellcheck: false, "data-key": `push-${key}`, ...more };
-    return h(
-      "label",
-      { class: "pick" },
-      h("span", {}, t(word)),
-      entry({ type, value: form[key], onchange: set, ...attributes }),
-    );
+    return labelled(t(word), entry({ type, value: form[key], onchange: set, ...attributes }));
   };
   const fields = () =>
     h(

@@ -1,5 +1,5 @@
 /* A finished run's model on other servers: what they would stumble over in its folder, and the commands that run it. */
-import { button, h, menu, t } from "../lib/panel.js";
+import { button, h, labelled, menu, t } from "../lib/panel.js";
 
 const NAMES = { vllm: "vLLM", sglang: "SGLang", tgi: "TGI", endpoint: "Inference Endpoint", mlx: "MLX", onnx: "ONNX" };
 
@@ -26,10 +26,8 @@ export const onServers = (known, how, act) => {
           told.map(({ kind, text }, i) => h("li", { key: i }, h("b", {}, t(`deploy_is_${kind}`)), " ", text)),
         )
       : h("p", { class: "print" }, t("deploy_clean")),
-    h(
-      "label",
-      { class: "pick" },
-      h("span", {}, t("deploy_command")),
+    labelled(
+      t("deploy_command"),
       menu({
         options: servers.map((server) => [server, NAMES[server]]),
         value: chosen,

@@ -12,6 +12,7 @@ from llmdemo.access.sessions import Sessions
 from llmdemo.core import assets
 from llmdemo.core.errors import UserError
 from llmdemo.core.store import Home
+from llmdemo.jobs.states import ALIVE
 from llmdemo.settings import Settings
 from llmdemo.ui import authentication
 from llmdemo.ui.event_streams import EventStreams
@@ -104,7 +105,7 @@ class Services:
     def get_ready(self) -> None:
         """Has a worker import what a run needs, as somebody is about to start one; not while runs go, which need the CPU."""
         seconds = self.settings.spare_seconds
-        if self.spare is None or not seconds or any(run["state"] in _GOING for run in self.runs.list()):
+        if self.spare is None or not seconds or any(run["state"] in ALIVE for run in self.runs.list()):
             return
         from llmdemo.runs.command import worker_command, worker_environment
 
@@ -131,14 +132,11 @@ class Services:
 def stop_runs(runs: "Runs", seconds: float) -> None:
     """Asks all runs that have begun for a checkpoint and their end, and waits for it for `seconds` at most."""
     end = time.monotonic() + seconds
-    going = [run["run_id"] for run in runs.list() if run["state"] in _GOING]
+    going = [run["run_id"] for run in runs.list() if run["state"] in ALIVE]
     for run_id in going:
         runs.stop(run_id)
-    while time.monotonic() < end and any(runs.status(run_id)["state"] in _GOING for run_id in going):
+    while time.monotonic() < end and any(runs.status(run_id)["state"] in ALIVE for run_id in going):
         time.sleep(0.1)
-
-
-_GOING = ("starting", "running", "stopping")
 
 
 def not_an_owner(policy: str) -> UserError:

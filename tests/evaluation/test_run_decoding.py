@@ -25,10 +25,6 @@ def started(evaluations, info, models, **more):
     )
 
 
-def cells_of(evaluations, evaluation_id, place):
-    return [record["cells"][place] for record in evaluations.records(evaluation_id)]
-
-
 @pytest.mark.slow
 def test_the_greedy_column_is_what_an_evaluation_says_record_by_record_and_one_answer_is_the_plain_lane(
     evaluations, over, add, models

@@ -14,8 +14,6 @@ from starlette.testclient import TestClient
 from llmdemo.ui import gradio_internals
 from llmdemo.ui.gradio_internals import ORIGINALS, PARTS, SCRIPTS, mended
 
-SEEN = "6.31.0"
-
 
 @pytest.mark.parametrize("number", range(len(PARTS)))
 def test_the_part_is_there_and_takes_what_it_took(number):

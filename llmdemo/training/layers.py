@@ -21,8 +21,12 @@ def attach_layers(model: nn.Module) -> None:
     if not products.onednn_is_faster():
         return
     for module in model.modules():
-        if type(module) is nn.Linear and "forward" not in vars(module) and module.weight.device.type == "cpu":
+        if _is_plain(module):
             module.forward = partial(_forward, module)
+
+
+def _is_plain(module: nn.Module) -> bool:
+    return type(module) is nn.Linear and "forward" not in vars(module) and module.weight.device.type == "cpu"
 
 
 def _forward(module: nn.Linear, x: Tensor) -> Tensor:

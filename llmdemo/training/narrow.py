@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -134,7 +135,7 @@ def undone(folder: Path, base: Path, dtype: torch.dtype) -> float:
     `dtype` takes back: the rounding's errors projected on the change. 0 where nothing was changed or can be compared."""
     back = change = 0.0
     with ExitStack() as stack:
-        before = {}
+        before: dict[str, Any] = {}  # by name the file that it is in
         for shard in weight_files(base):
             file = stack.enter_context(safe_open(shard, "pt"))
             before |= dict.fromkeys(file.keys(), file)

@@ -43,7 +43,9 @@ def takes_onednn(x: Tensor, weight: Tensor) -> bool:
 
 
 def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    rows = torch.ops.mkldnn._linear_pointwise(x.reshape(-1, x.shape[-1]), weight, bias, "none", [], "")
+    # As functional.linear gives it: no view, which autograd lets nobody change in place, as Falcon does.
+    return torch.ops.aten._unsafe_view(rows, [*x.shape[:-1], weight.shape[0]])
 
 
 @cache

@@ -71,6 +71,19 @@ def test_gradients_are_autograd_s_and_a_frozen_layer_keeps_no_inputs(bias, wants
             torch.testing.assert_close(one.grad, other.grad, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("method", ["galore", "adamw"])
+def test_what_a_layer_gives_may_be_changed_in_place(method, by_onednn):
+    """Falcon adds its attention's output to its MLP's so."""
+    block = nn.ModuleDict({"up": nn.Linear(24, 40), "down": nn.Linear(40, 24)})
+    own, x = copy.deepcopy(block), torch.randn(2, 7, 24)
+    build_optimizer(block, TrainConfig("x", method=method, rank=4))
+    for each in (block, own):
+        y = each["up"](x)
+        y += 1
+        each["down"](y).square().sum().backward()
+    torch.testing.assert_close(block["up"].bias.grad, own["up"].bias.grad, atol=1e-3, rtol=1e-4)
+
+
 def test_small_products_and_autocast_are_the_layer_s_own_to_the_bit(by_onednn, monkeypatch):
     monkeypatch.setattr(products, "_by_onednn", None)
     layer, x = nn.Linear(24, 40), torch.randn(7, 24)

@@ -5,6 +5,7 @@ product: oneDNN gains nothing there (tests/benchmarks/products_cpu.py). Knows no
 """
 
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ def attach_layers(model: nn.Module) -> None:
         return
     for module in model.modules():
         if _is_plain(module):
-            module.forward = partial(_forward, module)
+            module.forward = partial(_forward, cast(nn.Linear, module))
 
 
 def _is_plain(module: nn.Module) -> bool:

@@ -90,12 +90,21 @@ def dtype_of(folder: Path) -> str:
     return _IN_FILES.get(check_folder(folder).dtype, "float32")
 
 
-def narrow(folder: Path, wanted: str, base: Path, losses: Losses, judge: Judge, device: torch.device = _CPU) -> Written:
+def narrow(
+    folder: Path,
+    wanted: str,
+    base: Path,
+    losses: Losses,
+    judge: Judge,
+    device: torch.device = _CPU,
+    autocasts: bool = False,
+) -> Written:
     """Rounds the float32 weights in the model's `folder`, in place, where that is asked or measured to cost nothing.
 
     wanted: auto, float32 or bfloat16 (TrainConfig.publish_dtype); base: the base model's folder. `auto` takes the type of
     its files if the held-out loss of ours stays within `losses.allowed`; bfloat16 is done as asked, with the better
-    rounding, and what it costs is told. `device` rounds.
+    rounding, and what it costs is told. `device` rounds. autocasts: whether the run computed with its weights rounded to the
+    nearest, so that nearest rounding is judged in any case: its files have the run's own loss.
     """
     run_loss = losses.last
     target = dtype_of(base) if wanted == "auto" else wanted
@@ -106,7 +115,7 @@ def narrow(folder: Path, wanted: str, base: Path, losses: Losses, judge: Judge, 
     if not _has_room(folder):
         return Written("float32", run_loss=run_loss, message=say("note_float32_no_room", target=target))
     roundings = _roundings(target)
-    if wanted == "auto" and len(roundings) > 1 and undone(folder, base, TYPES[target]) > UNDONE:
+    if wanted == "auto" and len(roundings) > 1 and not autocasts and undone(folder, base, TYPES[target]) > UNDONE:
         roundings = roundings[1:]
     found = _best(folder, target, roundings, losses, judge, device)
     within = _distance(found, run_loss) <= losses.allowed

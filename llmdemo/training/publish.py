@@ -62,7 +62,8 @@ def publish(
     with store.whole_folder(target, scratch) as folder:
         _save(model, tokenizer, base, folder)
         if own == "float32":
-            written = narrow(folder, config.publish_dtype, base, losses, judge, device)
+            autocasts = config.precision == "bf16"
+            written = narrow(folder, config.publish_dtype, base, losses, judge, device, autocasts)
         else:
             written = Written(own, run_loss=losses.last, message=say(note, own=own))
         title = config.name or f"{entry.title} · {about['data']}"

@@ -15,7 +15,7 @@ from llmdemo.evaluation import classifier
 from llmdemo.evaluation.likelihood import row_losses
 from llmdemo.models.check import check_folder
 from llmdemo.models.load import load_causal, usual_dtype
-from llmdemo.training import narrow, worker
+from llmdemo.training import narrow, publish, worker
 from llmdemo.training.batches import load_rows
 from llmdemo.training.narrow import Losses, rounded
 from llmdemo.training.objectives.preference_losses import Answers, pair_losses
@@ -212,12 +212,36 @@ def test_what_nearest_rounding_takes_back_is_its_errors_share_of_the_change(tmp_
     assert narrow.undone(folder, folder, torch.bfloat16) == 0
 
 
-@pytest.mark.parametrize(("wanted", "by", "judged"), [("auto", 1e-3, ["stochastic"]), ("auto", 0.1, ["nearest", "stochastic"]),
-                                                      ("bfloat16", 1e-3, ["nearest", "stochastic"])])  # fmt: skip
-def test_a_rounding_that_takes_the_run_back_is_not_judged_unless_asked_for(tmp_path, bf16_folder, wanted, by, judged):
+BOTH = ["nearest", "stochastic"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "by", "autocasts", "judged"),
+    [
+        ("auto", 1e-3, False, ["stochastic"]),
+        ("auto", 1e-3, True, BOTH),
+        ("auto", 0.1, False, BOTH),
+        ("bfloat16", 1e-3, False, BOTH),
+    ],
+)
+def test_a_rounding_that_takes_the_run_back_is_not_judged_unless_asked_for_or_computed_with(
+    tmp_path, bf16_folder, wanted, by, autocasts, judged
+):
     folder, asked = moved(bf16_folder, tmp_path / "model", by), []
-    found = narrow.narrow(folder, wanted, bf16_folder, Losses(2.0, 1.0), lambda path: asked.append(path.name) or 1.004)
+    found = narrow.narrow(
+        *(folder, wanted, bf16_folder, Losses(2.0, 1.0), lambda path: asked.append(path.name) or 1.004),
+        autocasts=autocasts,
+    )
     assert asked == judged and found.dtype == "bfloat16" and found.rounding == judged[0]
+
+
+@pytest.mark.parametrize(("precision", "rounds"), [("fp32", False), ("bf16", True)])
+def test_a_run_in_bf16_computed_with_rounded_weights(task_run, bf16_folder, monkeypatch, precision, rounds):
+    told = []
+    plain = publish.narrow
+    monkeypatch.setattr(publish, "narrow", lambda *values: told.append(values[-1]) or plain(*values))
+    assert worker.main(task_run("chat", model_id=str(bf16_folder), max_steps=1, precision=precision)) == 0
+    assert told == [rounds]
 
 
 def test_a_run_that_changed_little_is_not_rounded_away():

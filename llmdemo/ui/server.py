@@ -26,6 +26,8 @@ HEAD_SECONDS = 20.0
 """Within which a new connection must have sent a whole head, and a request's head be whole once it has begun."""
 SEND_SECONDS = 60.0
 """How long somebody may leave unread what is sent to them before the connection is closed."""
+END_SECONDS = 1
+"""How long answers that are on their way may hold up the end of the app."""
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n"
     b"retry-after: 10\r\ncontent-length: %d\r\n\r\n%s"
@@ -38,9 +40,17 @@ _CACHED_WITH_HOST = ("/gradio_api/info", "/gradio_api/openapi.json", "/gradio_ap
 def config(app: Any, *, settings: Settings, hosts: KnownHosts, **options: Any) -> uvicorn.Config:
     """uvicorn's configuration with this app's limits; `options` as Gradio gives them."""
     logging.getLogger("uvicorn.error").addFilter(BoundedLog())
+    logging.getLogger("uvicorn.error").addFilter(is_no_end)
     logging.getLogger("asyncio").addFilter(BoundedLog())
     protocol = limited_protocol(settings.max_connections, settings.connections_of_address)
-    return _Config(app, hosts, http=protocol, proxy_headers=False, server_header=False, ws="none", **options)
+    options |= {"proxy_headers": False, "server_header": False, "ws": "none", "timeout_graceful_shutdown": END_SECONDS}
+    return _Config(app, hosts, http=protocol, **options)
+
+
+def is_no_end(record: logging.LogRecord) -> bool:
+    """For uvicorn's logger: that answers were cut off as the app ended is no mistake, and no traceback."""
+    ended = record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError)
+    return not (ended or str(record.msg).startswith("Cancel %s running task"))
 
 
 class _Config(uvicorn.Config):

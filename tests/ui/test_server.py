@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import functools
+import logging
 import socket
+import threading
 import time
 
 import gradio as gr
@@ -202,3 +205,32 @@ def test_the_real_server_believes_no_forwarded_header_and_hands_none_on(services
         )
     finally:
         page.close(verbose=False)
+
+
+def test_an_answer_on_its_way_holds_up_the_end_for_a_second_and_is_no_traceback():
+    """Gradio's stream goes on after it has told that the server stops, and its server waits five seconds for it."""
+    begun, go_on, records = threading.Event(), threading.Event(), []
+
+    def wait():
+        begun.set()
+        go_on.wait(20)
+
+    with gr.Blocks() as page:
+        gr.Button().click(wait, api_name="wait")
+    page.uvicorn_config = functools.partial(server.config, settings=Settings(home=None), hosts=KnownHosts())
+    gradio_internals.install()
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True)
+    logger, handler = logging.getLogger("uvicorn.error"), logging.Handler()
+    handler.emit = records.append
+    logger.addHandler(handler)
+    try:
+        event_id = httpx.post(f"{url}gradio_api/call/wait", json={"data": []}).json()["event_id"]
+        with httpx.stream("GET", f"{url}gradio_api/call/wait/{event_id}"):
+            assert begun.wait(10)
+            ends = time.monotonic()
+            page.close(verbose=False)
+            assert time.monotonic() - ends < 4
+    finally:
+        go_on.set()
+        logger.removeHandler(handler)
+    assert not [record for record in records if record.levelno > logging.INFO]

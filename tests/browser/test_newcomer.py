@@ -80,7 +80,7 @@ def test_a_run_is_stopped_and_resumed_on_the_page_and_stopped_in_a_second_browse
 
 
 def test_a_newcomers_path_with_the_starter_model(starter_home, tmp_path, open_page, app_on):
-    """Some of the sample, three steps of GaLore through accelerate's launcher, and the arena before and after.
+    """Some of the sample, five steps of GaLore through accelerate's launcher, and the arena before and after.
 
     Eight records are held out, not the sample's 32 that count: each is computed five times, in a sixth of a second.
     """
@@ -97,7 +97,7 @@ def test_a_newcomers_path_with_the_starter_model(starter_home, tmp_path, open_pa
         expect(page.locator(".set-title")).to_contain_text("100 of 100 records")
         expect(page.locator(".tok .tr").first).to_be_visible()
         before = compare(page, "Turn this message into JSON.\n\nDinner with Ann on Friday at 7.", 24, 180)
-        start_run(page, max_steps=3, batch_size=2)
+        start_run(page, max_steps=5, batch_size=2)
         state_is(page, "Running", 120)
         page.reload()
         tab(page, "Train")

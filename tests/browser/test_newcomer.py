@@ -60,13 +60,25 @@ def test_a_newcomers_path_with_a_tiny_model_whose_run_is_offered_for_evaluation(
     assert page.foreign == [] and page.errors == []
 
 
+_NOTE_HEADS = """() => {
+    const head = document.querySelector(".titleline");
+    window.heads = [head.textContent];
+    new MutationObserver(() => window.heads.push(head.textContent)).observe(head, {
+        subtree: true, childList: true, characterData: true,
+    });
+}"""
+
+
 def test_a_run_is_stopped_and_resumed_on_the_page_and_stopped_in_a_second_browser(tiny_app, open_page, alpaca_file):
     page = open_page(tiny_app)
     add_file(page, alpaca_file)
+    page.evaluate(_NOTE_HEADS)
     start_run(page, max_steps=5000, max_length=128, rank=8)
-    # While the worker starts, nobody knows yet how many steps there are: the page's head must not say "of –".
-    expect(page.locator("body")).to_contain_text("· starting")
     state_is(page, "Running", 60)
+    expect(page.locator(".titleline")).to_contain_text("of 5,000")
+    # While the worker starts, nobody knows yet how many steps there are.
+    heads = page.evaluate("window.heads")
+    assert len(heads) > 1 and not [head for head in heads if "of –" in head or "of 0" in head]
     page.locator("#train-stop").click()
     state_is(page, "Stopped", 60)
     page.get_by_role("button", name="Resume").click()

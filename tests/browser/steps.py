@@ -93,7 +93,7 @@ def held(page, question: str):
 
     page.route("**/component_server**", keep)
     yield
-    assert routes, f"nothing asked for {question}"
+    _has_come(page, routes, question)  # a panel may ask a moment after it is seen
     going.clear()
     for route in routes:
         route.continue_()
@@ -117,7 +117,17 @@ def late_answer(page, question: str, ask):
     with page.expect_request(lambda request: f'"{question}"' in (request.post_data or "")):
         ask()
     yield
+    _has_come(page, kept, question)
     route, response = kept[0]
     with page.expect_response(lambda answer: answer.request == route.request):
         route.fulfill(response=response)
     page.unroute("**/component_server**", keep)
+
+
+def _has_come(page, found: list, question: str) -> None:
+    """Waits until what the page asks by this name has been found."""
+    end = time.monotonic() + LONGEST / SECONDS
+    while not found:
+        if time.monotonic() > end:
+            pytest.fail(f"nothing asked for {question}")
+        page.wait_for_timeout(50)

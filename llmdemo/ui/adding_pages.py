@@ -30,7 +30,6 @@ _WAIT_SECONDS = 1.0
 """An answer waits so long for news."""
 _MOST_ENDED = 64
 """How many are remembered after their end, for a page that has yet to ask, or to name their columns."""
-_MOST_FILES = 1000
 
 Call = Callable[[Callable[..., None], Callable[[], bool]], data.DatasetInfo]
 """`call(progress, should_stop)` adds a data set; progress(share from 0 to 1 or None, what is being done)."""
@@ -74,7 +73,7 @@ class AddingPages:
     def add_files(self, request: dict) -> dict:
         """Begins to read `paths`, which were uploaded, as one data set; answers as `added` does."""
         paths = request.get("paths")
-        if not isinstance(paths, list) or not 0 < len(paths) <= _MOST_FILES:
+        if not isinstance(paths, list) or not paths:
             raise UserError("err_no_upload")
         return self._read_files([str(uploaded({"path": path})[0]) for path in paths]).state()
 
@@ -176,6 +175,8 @@ class AddingPages:
 
         with self._turns:
             try:
+                if job.stop.is_set():  # before its turn came
+                    raise data.Stopped()
                 self._services.require_owner()
                 end: dict[str, Any] = {"dataset_id": call(progress, job.stop.is_set).dataset_id}
             except data.Stopped:

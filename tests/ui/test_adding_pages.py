@@ -119,6 +119,25 @@ def test_two_are_read_at_once_and_the_third_waits(adds, monkeypatch):
     assert all(end(adds, state)["error"] for state in begun)
 
 
+def test_what_is_stopped_before_its_turn_is_not_read(adds, monkeypatch):
+    going, go_on, read = threading.Semaphore(0), threading.Event(), []
+
+    def fetch(*given, **how):
+        read.append(given[2])
+        going.release()
+        go_on.wait(10)
+        raise UserError("enough", "of this")
+
+    monkeypatch.setattr(adding_pages, "add_from_hub", fetch)
+    begun = [adds.begin_hub({"name": name}) for name in ("a/a", "b/b")]
+    assert going.acquire(timeout=5) and going.acquire(timeout=5)
+    third = adds.begin_hub({"name": "c/c"})
+    adds.stop({"key": third["key"]})
+    go_on.set()
+    assert end(adds, third)["stopped"] and all(end(adds, state)["error"] for state in begun)
+    assert sorted(read) == ["a/a", "b/b"]
+
+
 def test_a_key_that_the_app_does_not_know_is_a_sentence(adds):
     for function in (adds.added, adds.stop, adds.add_mapped):
         with pytest.raises(UserError, match="does not know this upload"):

@@ -1,7 +1,7 @@
 /* Adding data: the drop zone, how the reading goes, and which column is what where that isn't clear. */
 import * as L from "../lib/panel.js";
 import { Component, h, s, t } from "../lib/panel.js";
-import { Adding } from "./adding.js";
+import { Adding, columnFaults } from "./adding.js";
 
 L.define("heading", ({ el, props }) => L.show(el, h("h2", {}, t(props.value))));
 
@@ -96,10 +96,19 @@ const drawZone = () => {
   );
 };
 
+const waits = (item) =>
+  h(
+    "div",
+    { class: "stripline soft small" },
+    h("span", {}, t("data_then", { name: item.name })),
+    L.button(t("data_stop"), () => adding.drop(item), "quiet", {
+      "aria-label": t("data_stop_waiting", { name: item.name }),
+    }),
+  );
+
 const progress = ({ name, share, what, sending }) => {
   const said = t(sending ? "data_sending" : "data_reading", { name });
   const far = [share === null ? "" : L.percent(share), what].filter(Boolean).join(" · ");
-  const names = adding.waiting.flatMap((each) => each.name || []).join(", ");
   return h(
     "div",
     { class: "box", id: "data-working" },
@@ -111,7 +120,7 @@ const progress = ({ name, share, what, sending }) => {
       L.button(t("data_stop"), () => adding.stop()),
     ),
     L.progressBar(share, said),
-    names && h("p", { class: "soft small" }, t("data_then", { names })),
+    adding.waiting.filter((each) => each.name).map(waits),
   );
 };
 
@@ -137,12 +146,14 @@ const drawAdding = () => {
   );
 };
 
+const NO_FAULT = columnFaults([], {});
+
 /* Which column is what, where the names don't say so. What was chosen stays until the file is read or given up. */
 class Columns extends Component {
   constructor(props) {
     super(props);
     const { asked } = props;
-    this.state = { task: asked.roles[asked.task] ? asked.task : "chat", chosen: { ...asked.guess }, missing: [] };
+    this.state = { task: asked.roles[asked.task] ? asked.task : "chat", chosen: { ...asked.guess }, wrong: NO_FAULT };
   }
 
   submit(event) {
@@ -150,14 +161,14 @@ class Columns extends Component {
     const { asked, submit } = this.props;
     const { task, chosen } = this.state;
     const roles = asked.roles[task];
-    const missing = roles.filter((role) => !chosen[role]);
-    this.setState({ missing });
-    if (missing.length) return;
+    const wrong = columnFaults(roles, chosen);
+    this.setState({ wrong });
+    if (wrong.missing.length || wrong.twice.length) return;
     submit(Object.fromEntries(roles.map((role) => [role, chosen[role]])), task);
   }
 
   role(role) {
-    const { chosen, missing } = this.state;
+    const { chosen, wrong } = this.state;
     const { columns } = this.props.asked;
     const take = (column) => this.setState({ chosen: { ...chosen, [role]: column } });
     return h(
@@ -168,25 +179,36 @@ class Columns extends Component {
         value: chosen[role] || "",
         options: [["", "–"], ...columns.map((column) => [column, L.clip(column, 60)])],
         onchange: take,
-        "aria-invalid": missing.includes(role) ? "true" : undefined,
+        "aria-invalid": [...wrong.missing, ...wrong.twice].includes(role) ? "true" : undefined,
       }),
     );
   }
 
-  render({ asked, error, leave }, { task, missing }) {
+  fault() {
+    const { missing, twice } = this.state.wrong;
+    const names = (roles) => roles.map((role) => t(`data_col_${role}`)).join(t("list_comma"));
+    if (missing.length) return { message: t("data_columns_missing", { names: names(missing) }) };
+    if (!twice.length) return null;
+    const column = L.clip(this.state.chosen[twice[0]], 60);
+    return {
+      message: t("data_columns_twice", { column, names: names(twice) }),
+      hint: t("data_columns_twice_hint"),
+    };
+  }
+
+  render({ asked, error, leave }, { task }) {
     const kinds = Object.keys(asked.roles).map((each) => [each, t(`data_task_${each}`)]);
-    const names = missing.map((role) => t(`data_col_${role}`)).join(", ");
     return h(
       "form",
       { class: "box", onsubmit: (event) => this.submit(event) },
       h("h2", {}, t("data_columns_of", { name: asked.name })),
-      L.notice(missing.length ? { message: t("data_columns_missing", { names }) } : error && { ...error, kind: "ask" }),
+      L.notice(this.fault() || (error && { ...error, kind: "ask" })),
       h(
         "div",
         { class: "mapping" },
         L.labelled(
           t("data_kind"),
-          L.menu({ value: task, options: kinds, onchange: (kind) => this.setState({ task: kind, missing: [] }) }),
+          L.menu({ value: task, options: kinds, onchange: (kind) => this.setState({ task: kind, wrong: NO_FAULT }) }),
         ),
         asked.roles[task].map((role) => this.role(role)),
         h("button", { type: "submit", class: "btn strong" }, t("data_columns_use")),

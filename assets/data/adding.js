@@ -9,7 +9,8 @@ const MOST_LOST = 60; // answers that a lost connection has cost, one after the 
 /** @typedef {{message: string, hint?: string}} Notice */
 /** @typedef {{key: string, name: string, asked: any, error: Notice | null}} Form */
 /** What is to be read: `begin` gives the app's first answer, or null where it was stopped.
-   `name`: "" where only the app knows it. @typedef {{name: string, begin: () => Promise<any>}} Item */
+   `name`: "" where only the app knows it; `key`: the app's, where that has begun to read it already.
+   @typedef {{name: string, key?: string, begin: () => Promise<any>}} Item */
 
 /** @param {number} ms @returns {Promise<any>} */
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -46,6 +47,17 @@ const parsed = (text) => {
   } catch {
     return null;
   }
+};
+
+/**
+ * What is wrong with the columns that were chosen: roles without one, and roles that share one. With the instruction
+ * as its answer, a model would learn to repeat.
+ * @param {string[]} roles @param {Record<string, string>} chosen {role: column}
+ */
+export const columnFaults = (roles, chosen) => {
+  const missing = roles.filter((role) => !chosen[role]);
+  const sharing = (role) => roles.filter((each) => chosen[role] && chosen[each] === chosen[role]);
+  return { missing, twice: roles.map(sharing).find((same) => same.length > 1) || [] };
 };
 
 /** What is being added, what waits, and what the person has to be told or asked. */
@@ -87,9 +99,11 @@ export class Adding {
     this.put({ name: "", begin: () => this.call(this.server, "add_sample", {}) });
   }
 
-  /** What the app has begun already. */
+  /** What the app has begun already; it tells once more of what is on its way here. */
   begun(state) {
-    this.put({ name: state.name, begin: async () => state });
+    const { key, name } = state;
+    if (![this.now, ...this.waiting].some((item) => item?.key === key))
+      this.put({ name, key, begin: async () => state });
   }
 
   /** A form of columns as it was filled in; it comes back where they don't fit. @param {Form} form */
@@ -116,6 +130,13 @@ export class Adding {
     this.now?.stop?.();
   }
 
+  /** What waits for its turn is given up. @param {Item} item */
+  drop(item) {
+    this.waiting = this.waiting.filter((each) => each !== item);
+    if (item.key) this.call(this.server, "stop", { key: item.key });
+    this.draw();
+  }
+
   // ---- one after the other
 
   put(item) {
@@ -128,7 +149,7 @@ export class Adding {
     if (this.now || !this.server) return;
     const item = this.waiting.shift();
     if (!item) return;
-    this.now = { name: item.name, share: null, what: "" };
+    this.now = { name: item.name, key: item.key, share: null, what: "" };
     this.notice = null;
     this.draw();
     const state = await this.follow(await item.begin());

@@ -63,6 +63,8 @@ TASK_ROLES = {
     "preference": ("prompt", "chosen", "rejected"),
 }
 """What has to be mapped by hand for each task, where no names are known."""
+_TOLD_OF = ("split", "alternatives", "kind")
+"""Roles that tell about a record or its answer: a column that plays another role can play these too."""
 
 
 class ColumnsNeeded(UserError):
@@ -91,15 +93,19 @@ def find(role: str, columns: dict[str, str]) -> str | None:
 
 
 def check_mapping(mapping: dict, columns: list[str]) -> dict[str, str]:
-    """The mapping without empty entries; raises UserError for unknown roles or columns."""
+    """The mapping without empty entries; raises UserError for unknown roles or columns, and for one column in two roles:
+    with the instruction as its answer a model would learn to repeat."""
     if not isinstance(mapping, dict):
         raise UserError("err_columns_no_object")
     mapping = {role: column for role, column in mapping.items() if column}
+    played: dict[str, str] = {}
     for role, column in mapping.items():
         if role not in ROLES:
             raise UserError("err_no_role", role=repr(str(role)[:40]), names=list(ROLES))
         if column not in columns:
             raise UserError("err_no_column", column=repr(str(column)[:40]), names=[repr(c[:40]) for c in columns[:12]])
+        if role not in _TOLD_OF and (first := played.setdefault(column, role)) != role:
+            raise UserError("err_column_twice", column=repr(column[:40]), first=first, second=role)
     return mapping
 
 

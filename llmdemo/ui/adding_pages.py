@@ -8,7 +8,8 @@ import contextvars
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ class AddingPages:
         self._services = services
         self._jobs: OrderedDict[str, _Job] = OrderedDict()
         self._changed = threading.Condition()
-        self._turns = threading.BoundedSemaphore(_AT_ONCE)
+        self._reading = 0
 
     def functions(self) -> list:
         """Those that the script may call."""
@@ -106,13 +107,20 @@ class AddingPages:
 
     @for_owners
     def stop(self, request: dict) -> dict:
-        """Ends `key`, of which nothing is left then, unless it was just finished."""
-        self._job(request).stop.set()
+        """Ends `key`, of which nothing is left then, unless it was just finished; at once where its turn has not come."""
+        job = self._job(request)
+        with self._changed:
+            job.stop.set()
+            self._changed.notify_all()
         return {}
 
     def begin_hub(self, asked: dict, **how: Any) -> dict:
         """Begins to fetch from the hub; `asked`: preset, name (which goes before the preset), config, split, limit. Answers as
-        `added` does."""
+        `added` does; of what is on its way already, as when the button is pressed twice, how far that is."""
+        with self._changed:
+            for job in self._jobs.values():
+                if job.hub == asked and job.end is None and not how:
+                    return job.state()
 
         def text(key: str) -> str:
             return str(asked.get(key) or "").strip()[:200]
@@ -173,23 +181,36 @@ class AddingPages:
         def progress(share: float | None, what: str = "") -> None:
             self._tell(job, share=share, what=what)
 
-        with self._turns:
-            try:
-                if job.stop.is_set():  # before its turn came
-                    raise data.Stopped()
+        try:
+            with self._turn(job):
                 self._services.require_owner()
                 end: dict[str, Any] = {"dataset_id": call(progress, job.stop.is_set).dataset_id}
-            except data.Stopped:
-                end = {"stopped": True}
-            except data.ColumnsNeeded as needed:
-                roles = TASK_ROLES | {"chat": (*TASK_ROLES["chat"], *_optional(needed.guess))}
-                end = {"ask": {"columns": needed.columns, "guess": needed.guess, "task": needed.task, "roles": roles}}
-                end["error"] = bridge.sentence(needed)
-            except data.TokenizerNeeded as needed:
-                end = {"ask": self._whose_tokens(), "error": bridge.sentence(needed)}
-            except Exception as error:  # the boundary to the page
-                end = {"error": bridge.sentence(error)}
+        except data.Stopped:
+            end = {"stopped": True}
+        except data.ColumnsNeeded as needed:
+            roles = TASK_ROLES | {"chat": (*TASK_ROLES["chat"], *_optional(needed.guess))}
+            end = {"ask": {"columns": needed.columns, "guess": needed.guess, "task": needed.task, "roles": roles}}
+            end["error"] = bridge.sentence(needed)
+        except data.TokenizerNeeded as needed:
+            end = {"ask": self._whose_tokens(), "error": bridge.sentence(needed)}
+        except Exception as error:  # the boundary to the page
+            end = {"error": bridge.sentence(error)}
         self._tell(job, end=end)
+
+    @contextmanager
+    def _turn(self, job: _Job) -> Iterator[None]:
+        """Waits until fewer than _AT_ONCE others are read; raises Stopped where the job is stopped before."""
+        with self._changed:
+            self._changed.wait_for(lambda: job.stop.is_set() or self._reading < _AT_ONCE)
+            if job.stop.is_set():
+                raise data.Stopped()
+            self._reading += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._reading -= 1
+                self._changed.notify_all()
 
     def _whose_tokens(self) -> dict[str, Any]:
         """The form that asks which model's tokenizer has made token ids."""

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { Adding } from "../../assets/data/adding.js";
+import { Adding, columnFaults } from "../../assets/data/adding.js";
 
 /** An app whose answers are the test's: `answers[name]` are given one after the other. */
 const made = (answers, send) => {
@@ -130,4 +130,31 @@ test("Stop ends what is being sent, or what the app reads", async () => {
   await settled(adding);
   assert.deepEqual(asked.map(([name]) => name).sort(), ["added", "stop"]);
   assert.deepEqual(done, []);
+});
+
+test("what waits for its turn can be given up, also what the app has begun to read already", async () => {
+  const log = [];
+  const answers = { add_files: [going("a", 0)], added: [{ ...going("a", 1), dataset_id: "data-a" }], stop: [{}] };
+  const { adding, asked, done } = made(answers, sends(log));
+  adding.files([named("a.json")]);
+  adding.files([named("b.json")]);
+  adding.begun(going("hub", 0));
+  adding.begun(going("hub", 1)); // its button was pressed twice
+  assert.deepEqual(
+    adding.waiting.map((each) => each.name),
+    ["a.json", "b.json", "hub.json"],
+  );
+  adding.drop(adding.waiting[1]);
+  adding.drop(adding.waiting[1]);
+  adding.connect({});
+  await settled(adding);
+  assert.deepEqual([log, done], [[["a.json"]], ["data-a"]]);
+  assert.deepEqual(asked[0], ["stop", { key: "hub" }]);
+});
+
+test("a column that is chosen for two roles, or for none, is found before the file is read again", () => {
+  const faults = (chosen) => columnFaults(["prompt", "chosen", "rejected"], chosen);
+  assert.deepEqual(faults({ prompt: "a", chosen: "b", rejected: "c" }), { missing: [], twice: [] });
+  assert.deepEqual(faults({ prompt: "a", chosen: "b", rejected: "b" }), { missing: [], twice: ["chosen", "rejected"] });
+  assert.deepEqual(faults({ prompt: "", rejected: "" }), { missing: ["prompt", "chosen", "rejected"], twice: [] });
 });

@@ -107,6 +107,33 @@ def test_a_label_of_0_and_1_beside_an_answer_is_asked_about(added):
     assert info.kept == 6 and info.unused == ["label"]
 
 
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"prompt": "a", "response": "a"},
+        {"prompt": "a", "input": "b", "response": "b"},
+        {"prompt": "a", "chosen": "b", "rejected": "b"},
+        {"prompt": "a", "chosen": "a", "rejected": "b"},
+        {"text": "a", "label": "a"},
+        {"messages": "c", "system": "c"},
+        {"prompt": "a", "response": "b", "desired": "b"},
+    ],
+)
+def test_a_column_given_for_two_roles_is_refused_by_name(home, added, columns):
+    """The instruction as its own answer would teach a model to repeat, and a text as its label to read nothing."""
+    rows = [{"a": f"{ASK} {n}", "b": f"{SAY} {n}", "c": chat(f"{ASK} {n}")} for n in range(8)]
+    first, second = [role for role, column in columns.items() if list(columns.values()).count(column) > 1]
+    with pytest.raises(UserError, match=f"'{columns[first]}' is given as {first} and as {second}. .*another one"):
+        added(rows, columns=columns)
+    assert list(home.datasets.iterdir()) == []
+
+
+def test_a_column_may_also_tell_the_kind_and_the_split_of_its_record(added):
+    rows = [{"a": f"{ASK} {n}", "b": SAY, "c": "train" if n % 4 else "test"} for n in range(8)]
+    info, _ = added(rows, columns={"prompt": "a", "response": "b", "system": "c", "kind": "c", "split": "c"})
+    assert info.kept == 8
+
+
 def test_what_is_not_learned_stays_so_when_a_record_is_edited_or_merged(home, settings, added):
     turns = [*chat(), {"role": "user", "content": "Please."}, {"role": "assistant", "content": "Yes."}]
     turns[1] |= {"weight": 0}

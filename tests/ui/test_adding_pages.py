@@ -113,13 +113,13 @@ def test_two_are_read_at_once_and_the_third_waits(adds, monkeypatch):
         raise UserError("enough", "of this")
 
     monkeypatch.setattr(adding_pages, "add_from_hub", fetch)
-    begun = [adds.begin_hub({"preset": "dolly"}) for _ in range(3)]
+    begun = [adds.begin_hub({"name": name}) for name in ("a/a", "b/b", "c/c")]
     assert going.acquire(timeout=5) and going.acquire(timeout=5) and not going.acquire(timeout=0.1)
     go_on.set()
     assert all(end(adds, state)["error"] for state in begun)
 
 
-def test_what_is_stopped_before_its_turn_is_not_read(adds, monkeypatch):
+def test_what_is_stopped_before_its_turn_ends_at_once_and_is_not_read(adds, monkeypatch):
     going, go_on, read = threading.Semaphore(0), threading.Event(), []
 
     def fetch(*given, **how):
@@ -133,9 +133,28 @@ def test_what_is_stopped_before_its_turn_is_not_read(adds, monkeypatch):
     assert going.acquire(timeout=5) and going.acquire(timeout=5)
     third = adds.begin_hub({"name": "c/c"})
     adds.stop({"key": third["key"]})
+    assert end(adds, third)["stopped"] and not go_on.is_set()  # the two before it are being read still
     go_on.set()
-    assert end(adds, third)["stopped"] and all(end(adds, state)["error"] for state in begun)
+    assert all(end(adds, state)["error"] for state in begun)
     assert sorted(read) == ["a/a", "b/b"]
+
+
+def test_a_fetch_that_is_asked_for_twice_is_one_until_it_has_ended(adds, monkeypatch):
+    """As when its button is pressed twice: a second one would make the same data set again."""
+    go_on, read = threading.Event(), []
+
+    def fetch(*given, **how):
+        read.append(given[2])
+        go_on.wait(10)
+        raise UserError("enough", "of this")
+
+    monkeypatch.setattr(adding_pages, "add_from_hub", fetch)
+    first, second, other = [adds.begin_hub({"name": name}) for name in ("a/a", "a/a", "b/b")]
+    assert first["key"] == second["key"] != other["key"]
+    go_on.set()
+    assert all(end(adds, state)["error"] for state in (first, other))
+    assert sorted(read) == ["a/a", "b/b"]
+    assert adds.begin_hub({"name": "a/a"})["key"] != first["key"]
 
 
 def test_a_key_that_the_app_does_not_know_is_a_sentence(adds):

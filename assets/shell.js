@@ -10,6 +10,7 @@ import {
   h,
   hear,
   int,
+  isRepeated,
   lang,
   languages,
   live,
@@ -57,6 +58,14 @@ define("facts", ({ el, props, watch }) => {
   draw();
 });
 
+// ---- a double click starts, makes or sends once
+const dropRepeated = (event) => {
+  if (!isRepeated(event)) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+};
+document.addEventListener("click", dropRepeated, true);
+
 // ---- the large view, for a projector: it stays as it was left
 const remembered = () => {
   try {
@@ -96,7 +105,9 @@ const statusOf = (now) => {
   // How many steps there are is known once the worker has counted the records.
   if (running && !running.total_steps) return t("status_starting", { method });
   if (running) return t("status_running", { method, step: int(running.step || 0), total: int(running.total_steps) });
-  const { done, total } = now.evaluation || {};
+  const { done, total, phase, title } = now.evaluation || {};
+  if (phase && !total)
+    return t("status_evaluating_phase", { what: t(`eval_phase_${phase}`, { title: clip(title, 40) }) });
   if (now.evaluation && !total) return t("status_evaluating_starts");
   if (now.evaluation) return t("status_evaluating", { done: int(done), total: int(total) });
   if (now.runs.length) return t("status_queued", { n: now.runs.length });

@@ -54,14 +54,14 @@ export const knowledgeTool = (page) => {
     page.draw();
     list();
   };
-  const drop = L.once(async () => {
+  const drop = async () => {
     const unknown = new Set(state.found.found.filter((each) => each.class === "unknown").map((each) => each.index));
     const kept = Array.from({ length: state.found.records }, (_, n) => n).filter((n) => !unknown.has(n));
-    const answer = await page.ask("select_records", { recipe: { method: "chosen", indices: kept } });
-    if (!answer.error) return L.tell("data-made", answer.dataset_id);
+    const answer = await page.make("select_records", { recipe: { method: "chosen", indices: kept } });
+    if (!answer?.error) return;
     state.error = answer.error;
     page.draw();
-  });
+  };
 
   const form = () => {
     const models = page.choices.models.filter((model) => model.writes);
@@ -160,7 +160,7 @@ export const knowledgeTool = (page) => {
           found.found.filter((each) => listed.has(each.index)).map(row),
         ),
       ),
-      found.counts.unknown ? L.button(t("probe_drop"), drop, "", { id: "probe-drop" }) : null,
+      found.counts.unknown ? L.button(t("probe_drop"), drop, "", { id: "probe-drop", disabled: page.making }) : null,
     );
   };
   const draw = () => {

@@ -16,17 +16,17 @@ export const labelsTool = (page) => {
     state = found.error ? { shown: STEP, error: found.error } : { shown: STEP, found, done: {} };
     page.draw();
   };
-  const save = L.once(async () => {
+  const save = async () => {
     const changes = {};
     const drops = [];
     for (const [place, what] of Object.entries(state.done))
       if (what === "drop") drops.push(Number(place));
       else changes[place] = what.slice(1);
-    const answer = await page.ask("mend_labels", { changes, drops });
-    if (!answer.error) return L.tell("data-made", answer.dataset_id);
+    const answer = await page.make("mend_labels", { changes, drops });
+    if (!answer?.error) return;
     state.error = answer.error;
     page.draw();
-  });
+  };
   const decide = (place, what) => {
     if (what) state.done[place] = what;
     else delete state.done[place];
@@ -80,7 +80,10 @@ export const labelsTool = (page) => {
       h(
         "div",
         { class: "boxline" },
-        L.button(t("labels_save", { n: count }), save, "strong", { id: "labels-save", disabled: !count }),
+        L.button(t("labels_save", { n: count }), save, "strong", {
+          id: "labels-save",
+          disabled: !count || page.making,
+        }),
         shown < found.ranked.length
           ? L.button(
               t("labels_more"),

@@ -127,14 +127,12 @@ export const mapTool = (page) => {
     if (!answer.error) unpack(answer.found, Uint8Array).forEach((hit, n) => hit && found.push(n));
     choose(found);
   };
-  const keep = L.once(async () => {
-    const answer = await page.ask("select_records", { recipe: { method: "chosen", indices: state.chosen.indices } });
-    if (answer.error) {
-      state.error = answer.error;
-      return page.draw();
-    }
-    L.tell("data-made", answer.dataset_id);
-  });
+  const keep = async () => {
+    const answer = await page.make("select_records", { recipe: { method: "chosen", indices: state.chosen.indices } });
+    if (!answer?.error) return;
+    state.error = answer.error;
+    page.draw();
+  };
   const record = (each) =>
     h(
       "dl",
@@ -284,7 +282,7 @@ export const mapTool = (page) => {
         "div",
         { class: "boxline" },
         h("strong", {}, t("map_chosen", { n: chosen.indices.length })),
-        L.button(t("map_keep"), keep, "", { id: "map-keep" }),
+        L.button(t("map_keep"), keep, "", { id: "map-keep", disabled: page.making }),
         L.button(t("map_leave"), () => choose(null), "quiet", { id: "map-leave" }),
       ),
       h("p", { class: "soft small" }, t("map_keep_about")),

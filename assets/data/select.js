@@ -14,12 +14,10 @@ export const selectTool = (page) => {
   };
   const make = async (event) => {
     event.preventDefault();
-    state.busy = true;
+    const answer = await page.make("select_records", { recipe: state.recipe });
+    if (!answer) return;
+    state.error = answer.error;
     page.draw();
-    const answer = await page.ask("select_records", { recipe: state.recipe });
-    state = { ...state, busy: false, error: answer.error };
-    page.draw();
-    if (!answer.error) L.tell("data-made", answer.dataset_id);
   };
   const race = async () => {
     state.busy = true;
@@ -76,7 +74,11 @@ export const selectTool = (page) => {
       h(
         "div",
         {},
-        h("button", { type: "submit", class: "btn strong", id: "select-make", disabled: state.busy }, t("select_make")),
+        h(
+          "button",
+          { type: "submit", class: "btn strong", id: "select-make", disabled: page.making },
+          t("select_make"),
+        ),
       ),
     );
   };

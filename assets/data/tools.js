@@ -8,6 +8,18 @@ import { raceTool } from "./race.js";
 import { selectTool } from "./select.js";
 import { wordsTool } from "./words.js";
 
+/** Makes a version of the open data set, and answers as the app does; null before what was made last is open, as when a
+   button is pressed twice. @param {any} page */
+export const makeVersion = async (page, name, data) => {
+  if (page.making) return null;
+  page.making = true;
+  page.draw();
+  const answer = await page.ask(name, data);
+  page.making = !answer.error;
+  if (page.making) L.tell("data-made", answer.dataset_id);
+  return answer;
+};
+
 L.define("data-tools", ({ el, server }) => {
   const page = {
     id: null,
@@ -17,9 +29,11 @@ L.define("data-tools", ({ el, server }) => {
     made: false, // whether a model made it
     choices: null,
     old: false, // whether there may be others
+    making: false, // a version that is not open yet
     tool: "map",
     dark: () => document.body.classList.contains("dark"),
     ask: (name, data) => L.ask(server, name, { dataset_id: page.id, ...data }),
+    make: (name, data) => makeVersion(page, name, data),
     visible: () => L.visible(el),
     draw: () => draw(),
     hearJobs: (kind, look) => L.hearJobs([kind], () => page.id && page.choices && look(), el),
@@ -70,6 +84,10 @@ L.define("data-tools", ({ el, server }) => {
     if (page.id && page.choices && page.visible()) tools[page.tool]?.open?.();
   };
   const take = (data) => {
+    if (page.making) {
+      page.making = false;
+      draw();
+    }
     if (!data || page.id === data.id) return;
     Object.assign(page, data);
     if (page.visible()) open();

@@ -111,6 +111,11 @@ export const once = (call) => {
   };
 };
 
+/** Whether a press is the second of a double click on a button that starts, makes or sends something: it would do so
+   twice where the first was answered in between. @param {{detail: number, target: any}} event */
+export const isRepeated = ({ detail, target }) =>
+  detail > 1 && Boolean(target?.closest?.(".island .btn.strong, .island button[type=submit]"));
+
 /** A name that nobody guesses, for what the page asks for. */
 export const randomId = () =>
   Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -12,6 +12,7 @@ import {
   newest,
   notice,
   num,
+  once,
   openPanel,
   percent,
   sure,
@@ -55,12 +56,12 @@ export const makeCircle = (server, name, draw) => {
     draw();
     return answer.error ? null : answer;
   };
-  const act = async (what, data = {}) => {
+  const act = once(async (what, data = {}) => {
     const answer = await ask(what, data);
     if (answer) await ask("circle");
     else await refresh(); // what was shown before it was done
     return answer;
-  };
+  });
   const look = (state, offset = 0) => Object.assign(view, { state, offset }) && ask("circle");
 
   // ---- whether texts are kept

@@ -198,8 +198,10 @@ def _active(services: Services) -> list[dict]:
 
 
 def _evaluating(services: Services) -> dict | None:
-    """{"done", "total"} of the records that an evaluation on its way has asked of its model; None without one."""
+    """{"done", "total"} of the records that an evaluation on its way has asked in this "phase" (of the model "title"); None
+    without one. Of a phase that has just begun, as a judge that is being loaded, total is 0."""
     for each in services.evaluations.list() if services.evaluations else []:
         if each["state"] == "running":
-            return {key: each["progress"].get(key, 0) for key in ("done", "total")}
+            known = {"done": 0, "total": 0, "phase": "", "title": ""} | each["progress"]
+            return {key: known[key] for key in ("done", "total", "phase", "title")}
     return None

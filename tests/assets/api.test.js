@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { hear, newest, once, tell } from "../../assets/lib/api.js";
+import { hear, isRepeated, newest, once, tell } from "../../assets/lib/api.js";
 
 test("what is told before a panel's scripts are there waits for the first that listens, once", async () => {
   const got = [];
@@ -65,4 +65,11 @@ test("what is asked twice before it is answered is made once, and can be made ag
   });
   assert.deepEqual(await Promise.all([make("a"), make("a"), make("b")]), [1, null, 2]);
   assert.equal(await make("a"), 3);
+});
+
+test("the second press of a double click on what starts, makes or sends something is told from a new one", () => {
+  const on = (matches, detail) =>
+    isRepeated({ detail, target: { closest: (which) => which.includes(matches) || null } });
+  assert.deepEqual([on(".btn.strong", 2), on("[type=submit]", 3), on(".btn.strong", 1)], [true, true, false]);
+  assert.deepEqual([on(".pager", 2), isRepeated({ detail: 2, target: null })], [false, false]);
 });

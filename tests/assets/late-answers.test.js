@@ -5,6 +5,8 @@ import { generateState, settle } from "../../assets/data/generate-form.js";
 import { knowledgeTool } from "../../assets/data/knowledge.js";
 import { mapTool } from "../../assets/data/map.js";
 import { recordBox } from "../../assets/data/record.js";
+import { makeVersion } from "../../assets/data/tools.js";
+import { hear } from "../../assets/lib/api.js";
 import { t } from "../../assets/lib/words.js";
 
 /** A panel's state whose questions wait for `answer(name, value)`, which answers the oldest of them. */
@@ -142,4 +144,21 @@ test("the first model that comes writes, unless somebody chose who does or wrote
   );
   assert.equal(after(() => {}).spec.model_id, "starter");
   assert.equal(after((state) => (state.spec.kind = "answers")).spec.dataset_id, "set");
+});
+
+test("a version is made once: not again before it is open, but again where it could not be made", async () => {
+  const { page, asked, answer } = panel({ making: false });
+  const opened = [];
+  hear("data-made", (id) => opened.push(id));
+  const press = () => makeVersion(page, "select_records", {});
+  const first = press();
+  assert.equal(await press(), null);
+  await answer("select_records", { error: { message: "too few" } });
+  assert.equal((await first).error.message, "too few");
+  press();
+  await answer("select_records", { dataset_id: "b" });
+  assert.equal(await press(), null); // b is made, and is being opened
+  page.making = false; // as when a data set is open
+  press();
+  assert.deepEqual([asked.length, opened], [1, ["b"]]);
 });

@@ -123,6 +123,18 @@ def test_a_page_that_has_signed_in_meanwhile_gets_the_owners_header(app):
     assert header["owner"] and header["runs"] and job["kind"] == "all"
 
 
+def test_the_header_names_what_an_evaluation_does_also_before_it_is_known_of_how_many_records(app):
+    """A judge that is being loaded has read none: that is not the evaluation's start."""
+    at = {"phase": "judging", "title": "", "number": 2, "phases": 2, "done": 0, "total": 0}
+    jobs = [{"state": "queued", "progress": {}}, {"state": "running", "progress": at}]
+    app.evaluations = SimpleNamespace(list=lambda: jobs)
+    [(_, [header])] = read(PageStream(app))
+    assert header["evaluation"] == {"done": 0, "total": 0, "phase": "judging", "title": ""}
+    jobs[1]["progress"] = {}
+    [(_, [header])] = read(PageStream(app))
+    assert header["evaluation"] == {"done": 0, "total": 0, "phase": "", "title": ""}
+
+
 def test_guests_are_told_of_shown_runs_alone(app):
     stream = PageStream(app)
     [(owners, _)] = read(stream)

@@ -64,13 +64,7 @@ const switches = (page) => {
     page.wouldKeep = answer.kept;
     page.draw();
   };
-  const apply = async () => {
-    const answer = await page.change("filter_dataset", { dataset_id: page.id, filters: [...on] });
-    if (!answer) return;
-    if (answer.error) return page.fail(answer.error);
-    page.open(answer.dataset_id, true);
-    L.tell("datasets-changed");
-  };
+  const apply = () => page.change("filter_dataset", { dataset_id: page.id, filters: [...on] });
   const kinds = page.report.kinds.filter((kind) => kind.switchable);
   if (!kinds.length) return null;
   return h(
@@ -234,14 +228,9 @@ const exportLine = (page) => {
       t("data_export"),
       menu(t("data_export_shape"), shapes, "shape"),
       menu(t("data_export_format"), page.report.formats || [], "format"),
-      L.button(
-        t("data_export_do"),
-        () => page.trigger("submit", { dataset_id: page.id, language: L.lang, ...pick }),
-        "quiet",
-        {
-          "data-key": "export",
-        },
-      ),
+      L.button(t("data_export_do"), () => page.trigger("submit", { dataset_id: page.id, ...pick }), "quiet", {
+        "data-key": "export",
+      }),
     ),
     page.report.kinds.length
       ? h(

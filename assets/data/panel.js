@@ -26,7 +26,16 @@ const state = {
 const parts = {};
 const ready = () => parts.main && parts.side;
 const ask = (name, data) => L.ask(parts.server, name, data);
-const change = L.once(ask);
+/* Makes a version, or another data set, and opens it; returns its id, or null where there is none. Not twice while the
+   same is under way, as when a button is pressed twice. `made` is called before it is opened. */
+const change = L.once(async (name, data, made = () => {}) => {
+  const answer = await ask(name, data);
+  if (answer.error) return fail(answer.error);
+  made();
+  L.tell("datasets-changed");
+  await open(answer.dataset_id, true);
+  return answer.dataset_id;
+});
 
 L.define("data-report", ({ el, server, trigger }) => {
   parts.main = el;
@@ -37,6 +46,12 @@ L.define("data-report", ({ el, server, trigger }) => {
 L.define("data-side", ({ el }) => {
   parts.side = el;
   if (ready()) begin();
+});
+
+/* What came of an export: of the data set that was open, so it goes with that one. */
+L.define("data-note", ({ el, props, watch }) => {
+  parts.note = el;
+  watch("value", () => L.show(el, L.notice(props.value)));
 });
 
 const begin = async () => {
@@ -82,8 +97,10 @@ const open = async (id, fresh) => {
   if (state.asked !== id) return; // another one was opened meanwhile
   if (report.error) {
     state.asked = state.id; // which is still shown
+    L.tell("data-opened", L.wanted.data);
     return fail(report.error);
   }
+  if (parts.note) L.show(parts.note);
   Object.assign(state, {
     id,
     report,

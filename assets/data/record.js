@@ -151,12 +151,8 @@ const editor = (page, record) => {
 // An edit or a drop makes a new version; runs keep the one they were started with.
 const renew = async (page, name, more) => {
   const { index } = page.record;
-  const answer = await page.change(name, { dataset_id: page.id, ...more });
-  if (!answer) return;
-  if (answer.error) return page.fail(answer.error);
-  L.tell("datasets-changed");
-  await page.open(answer.dataset_id, true);
-  if (page.id === answer.dataset_id) page.turn(Math.min(index ?? 0, page.total - 1));
+  const made = await page.change(name, { dataset_id: page.id, ...more });
+  if (made && page.id === made) page.turn(Math.min(index ?? 0, page.total - 1));
 };
 
 // ---- the list

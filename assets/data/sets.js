@@ -21,14 +21,7 @@ export const dataSets = (page) =>
         )
       : null,
   );
-const merge = async (page) => {
-  const answer = await page.change("merge_datasets", { dataset_ids: [...page.merging] });
-  if (!answer) return;
-  if (answer.error) return page.fail(answer.error);
-  page.merging.clear();
-  L.tell("datasets-changed");
-  page.open(answer.dataset_id, true);
-};
+const merge = (page) => page.change("merge_datasets", { dataset_ids: [...page.merging] }, () => page.merging.clear());
 const renameForm = (page, set) => {
   const submit = async (event) => {
     event.preventDefault();

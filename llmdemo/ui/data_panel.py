@@ -7,8 +7,7 @@ from typing import Any
 import gradio as gr
 
 from llmdemo import data
-from llmdemo.core.languages import languages
-from llmdemo.core.sentences import pack
+from llmdemo.core.sentences import pack, say
 from llmdemo.data.hub import PRESETS
 from llmdemo.ui import bridge, downloads
 from llmdemo.ui.adding_pages import AddingPages
@@ -17,7 +16,7 @@ from llmdemo.ui.data_tools_pages import DataToolsPages
 from llmdemo.ui.generate_pages import GeneratePages
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
-from llmdemo.ui.words import say, t
+from llmdemo.ui.words import t
 
 _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
@@ -36,7 +35,7 @@ def build(services: Services) -> DataPanel:
     with gr.Row(elem_classes="cols data-cols"):
         with gr.Column(elem_classes="stack data-main"):
             added = bridge.island("data-adding", adding.functions(), elem_id="data-adding")
-            note = bridge.island("notice", elem_id="data-notice")
+            note = bridge.island("data-note", elem_id="data-note")
             report = bridge.island("data-report", pages.functions(), events=["select", "submit"], elem_id="data-report")
             with gr.Accordion(t("tools_title"), open=False, elem_classes="fold", elem_id="data-tools"):
                 bridge.island("data-tools", DataToolsPages(services).functions())
@@ -54,9 +53,7 @@ def build(services: Services) -> DataPanel:
         shape, format_ = str(asked.get("shape")), str(asked.get("format"))
         path = data.export_dataset(services.home, str(asked.get("dataset_id")), folder, shape, format_)
         formulas = data.formula_cells(path)
-        language = str(asked.get("language"))
-        language = language if language in languages() else "en"
-        return (path, say("data_export_formulas", language, n=f"{formulas:,}")) if formulas else path
+        return (path, say("data_export_formulas", n=formulas)) if formulas else path
 
     downloads.on_request(report.submit, export, note, "data-export")
     return DataPanel(report)

@@ -30,6 +30,10 @@ def on_request(
     """
     button = gr.DownloadButton(visible="hidden", elem_id=elem_id)
 
+    def told(notice: dict) -> dict:
+        """Another value each time: a page that has put the same notice away shows it again."""
+        return {**notice, "at": time.time_ns()} if notice else notice
+
     @for_owners
     def deliver(event: gr.EventData):
         try:
@@ -37,9 +41,9 @@ def on_request(
             with new_folder() as folder:
                 made = make(data, folder)
                 file, about = made if isinstance(made, tuple) else (made, "")
-                return bridge.notice(message=about, kind="info"), str(file)
+                return told(bridge.notice(message=about, kind="info")), str(file)
         except Exception as error:  # the boundary to the page
-            return bridge.notice(error), None
+            return told(bridge.notice(error)), None
 
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     listen(deliver, None, [note, button], **quiet).success(None, None, None, js=click(elem_id))

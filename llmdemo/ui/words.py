@@ -7,6 +7,7 @@ through gr.I18n. In a text, {name} is filled in by whoever shows it.
 import gradio as gr
 
 from llmdemo.core.languages import ENGLISH, languages, texts
+from llmdemo.core.sentences import fill
 
 _asked: set[str] = set()
 
@@ -20,10 +21,7 @@ def t(key: str):
 
 def say(key: str, language: str = ENGLISH, **values) -> str:
     """The text `key` in `language` with its places filled in. Raises KeyError for a text that is not there."""
-    text = texts(language)[key]
-    for name, value in values.items():
-        text = text.replace(f"{{{name}}}", str(value))
-    return text
+    return fill(texts(language)[key], values, language)
 
 
 def for_gradio() -> gr.I18n:

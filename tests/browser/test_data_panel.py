@@ -138,16 +138,24 @@ def test_a_problem_opens_its_record_token_by_token_and_all_records_are_listed(ti
     assert page.errors == [] and page.foreign == []
 
 
-def test_an_export_is_downloaded_as_it_was_made(tiny_app, open_page, tmp_path):
-    rows = [{"instruction": f"Add {n} and 1.", "input": "", "output": f"{n + 1}"} for n in range(30)]
-    path = tmp_path / "taken.json"
-    path.write_text(json.dumps(rows))
-    page = open_page(tiny_app)
-    page.set_input_files("#data-file input[type=file]", str(path))
-    expect(page.locator(".set-title h2")).to_have_text("taken.json")
-    with page.expect_download() as download:
-        page.locator("[data-key=export]").click()
-    assert "Add 29 and 1." in download.value.path().read_text(encoding="utf-8")
+def test_an_export_is_downloaded_as_it_was_made_and_its_note_goes_with_its_data_set(tiny_app, open_page, tmp_path):
+    page, note = open_page(tiny_app), "30 cells begin as formulas do"
+    for name, sign in (("kept.json", ""), ("taken.json", "=")):
+        rows = [{"instruction": f"{sign}Add {n} and 1.", "input": "", "output": f"{n + 1}"} for n in range(30)]
+        (tmp_path / name).write_text(json.dumps(rows))
+        page.set_input_files("#data-file input[type=file]", str(tmp_path / name))
+        expect(page.locator(".set-title h2")).to_have_text(name)
+    page.locator("[data-key=export-shape]").select_option("alpaca")
+    page.locator("[data-key=export-format]").select_option("csv")
+    for _ in range(2):  # the same note is shown again
+        with page.expect_download() as download:
+            page.locator("[data-key=export]").click()
+        assert "Add 29 and 1." in download.value.path().read_text(encoding="utf-8")
+        expect(page.locator("#data-note")).to_contain_text(note)
+        for name in ("kept.json", "taken.json"):
+            page.locator(".sets").get_by_role("button", name=name, exact=True).click()
+            expect(page.locator(".set-title h2")).to_have_text(name)
+            expect(page.locator("#data-note")).not_to_contain_text(note)
     assert page.errors == [] and page.foreign == []
 
 

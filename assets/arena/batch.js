@@ -1,6 +1,6 @@
 /* What many prompts have shown so far: the trade-off as two plots, the numbers as a table, the texts below. */
 import { ticksFromZero } from "../lib/chart/axis.js";
-import { figure, h, number, percent, shape, svg, t } from "./dom.js";
+import { figure, h, inUnits, number, percent, shape, svg, t } from "./dom.js";
 import { laneTitle } from "./lanes.js";
 
 const WIDE = 460;
@@ -40,7 +40,7 @@ export class Batch {
     this.last = event;
     this.rows.push(row);
     this.plots.replaceChildren(
-      plot(strategies, "repetition", t("batch_plot_repetition"), (value) => percent(value) + " %", 1),
+      plot(strategies, "repetition", t("batch_plot_repetition"), (value) => inUnits(percent(value), "%"), 1),
       plot(strategies, "self_bleu", t("batch_plot_self_bleu"), (value) => number(value, 2), 1),
     );
     this.table.replaceChildren(table(strategies));
@@ -129,7 +129,7 @@ function table(strategies) {
     tokens: number,
     diversity: (v) => figure(v, 2),
     perplexity: (v) => figure(v, 2),
-    repetition: (v) => (v === null ? "–" : percent(v) + " %"),
+    repetition: (v) => (v === null ? "–" : inUnits(percent(v), "%")),
     distinct_2: (v) => figure(v, 2),
     self_bleu: (v) => figure(v, 3),
   };

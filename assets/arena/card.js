@@ -1,7 +1,7 @@
 /* The card of alternatives: what else a lane could have said at one token, kept and cut, before and after the filter.
  Hover shows it, a click or Enter pins it; a click on an alternative forks. */
 import { constraintOf } from "./constraints.js";
-import { h, number, percent, t, visible } from "./dom.js";
+import { h, inUnits, number, percent, t, visible } from "./dom.js";
 import { refiltered } from "./filter.js";
 import { inside, questionOf } from "./inside.js";
 import { penalised } from "./penalties.js";
@@ -212,7 +212,7 @@ export class Card {
     const width = (p) => ((100 * p) / top).toFixed(2) + "%";
     const bar = h("i", { style: `--raw:${width(raw)};--kept:${width(token.beam ? (kept ? raw : 0) : row[2])}` });
     if (warm) bar.append(h("b", { style: `left:${width(Math.min(top, warm))}` }));
-    const figure = token.beam ? percent(raw) + " %" : percent(raw) + " → " + percent(row[2]) + " %";
+    const figure = inUnits(token.beam ? percent(raw) : percent(raw) + " → " + percent(row[2]), "%");
     const text = visible(name(row[0]));
     const label =
       t(kept ? "row_kept" : "row_cut", { token: text, raw: percent(raw), after: percent(row[2]) }) +

@@ -2,7 +2,7 @@
    prompt it is owed to. Each is asked for when it is opened, and asked for anew for another token. */
 import { decidedIn, LensMap } from "../learn/lens-map.js";
 import { h as drawn, show } from "../lib/view.js";
-import { h, number, percent, t, visible } from "./dom.js";
+import { h, inUnits, number, percent, t, visible } from "./dom.js";
 
 const MAP_POSITIONS = 8;
 const MOST_GAP = 0.05; // of integrated gradients, as attribution.py aims at
@@ -37,7 +37,7 @@ const cell = (model, names, layer) => {
       { class: isDecided ? "decided" : "", style: `--p:${p.toFixed(3)}` },
       h("code", {}, visible(names[id] ?? "")),
     ),
-    h("td", { class: "n" }, percent(p) + " %"),
+    h("td", { class: "n" }, inUnits(percent(p), "%")),
   ];
 };
 
@@ -52,7 +52,7 @@ const table = ({ models, names, token }) => {
       {},
       h("th", { class: "n" }, number(at + 1)),
       shown,
-      h("td", { class: "n" }, followed ? percent(followed[0]) + " %" : ""),
+      h("td", { class: "n" }, followed ? inUnits(percent(followed[0]), "%") : ""),
     );
   };
   const rows = Array.from({ length: layers }, (_, at) => row(layers - 1 - at)); // the answer first

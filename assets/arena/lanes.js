@@ -3,7 +3,7 @@
  */
 import { candidates } from "./candidates.js";
 import { forbiddenLine } from "./constraints.js";
-import { figure, h, number, percent, shape, svg, t } from "./dom.js";
+import { figure, h, inUnits, number, percent, shape, svg, t } from "./dom.js";
 import { penaltyParts } from "./penalties.js";
 import { RARE, rareParts, rareValues } from "./rare-lanes.js";
 import { thumbs } from "./thumbs.js";
@@ -294,7 +294,7 @@ export class LaneCard {
       ? ""
       : kept
         ? `${number(low)} – ${number(high)}`
-        : `${percent(low)} – ${percent(high)} %`;
+        : `${percent(low)} – ${inUnits(percent(high), "%")}`;
   }
 
   drawFacts(view, n) {

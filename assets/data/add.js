@@ -5,7 +5,7 @@ import { Adding, columnFaults } from "./adding.js";
 
 L.define("heading", ({ el, props }) => L.show(el, h("h2", {}, t(props.value))));
 
-const size = (bytes) => (bytes >= 2 ** 20 ? `${L.int(bytes / 2 ** 20)} MB` : L.bytes(bytes));
+const size = (bytes) => (bytes >= 2 ** 20 ? L.inUnits(L.int(bytes / 2 ** 20), "MB") : L.bytes(bytes));
 
 /** What the two islands draw into, as far as they are there. */
 const parts = { adding: /** @type {any} */ (null), drop: /** @type {any} */ (null) };

@@ -53,7 +53,7 @@ export const numbers = (page) => {
               row(t("data_n_unknown"), L.int(stats.vocabulary.unknown)),
               row(
                 t("data_n_bytes"),
-                `${L.int(stats.vocabulary.bytes)} (${L.num(100 * stats.vocabulary.bytes_share, 1)} %)`,
+                `${L.int(stats.vocabulary.bytes)} (${L.percent(stats.vocabulary.bytes_share, 1)})`,
               ),
             ]
           : null,

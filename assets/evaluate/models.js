@@ -10,7 +10,7 @@ export const shown = (key, value) =>
   value === null
     ? "–"
     : SHARES.includes(key)
-      ? `${L.num(value * 100, 1)} %`
+      ? L.percent(value, 1)
       : key === "tokens" || key === "chrf"
         ? L.num(value, 1)
         : L.num(value, 3);

@@ -66,7 +66,7 @@ export const strategies = (result) => {
               name: named(row.name),
               pale: row.dominated[key],
               open: row.model === 1,
-              text: `${title(result, row)}: ${points(row.score)} % (${interval(row)}), ${cost(row, key)}`,
+              text: `${title(result, row)}: ${L.percent(row.score, 1)} (${interval(row)}), ${cost(row, key)}`,
             })),
             xName: t(`eval_cost_${key}_long`),
             label: t("eval_strategies"),
@@ -104,7 +104,7 @@ const figures = (result, key) =>
         "tr",
         { class: row.dominated[key] ? "dominated" : "", "data-strategy": row.strategy },
         td(h("span", { class: "lanename" }, shape(row.strategy), " ", title(result, row))),
-        ntd(row.score === null ? "–" : `${points(row.score)} %`),
+        ntd(row.score === null ? "–" : L.percent(row.score, 1)),
         h("td", { class: "n soft" }, row.score === null ? "–" : interval(row)),
         ntd(
           change

@@ -59,7 +59,7 @@ export class Sampler extends Looking {
         { class: n < kept ? "" : "cut" },
         h("code", {}, visible(names[id])),
         h("span", { class: "bar" }, h("i", { style: `width:${((100 * share) / probabilities[0]).toFixed(1)}%` })),
-        h("span", { class: "n" }, `${L.num(100 * share, 1)} %`),
+        h("span", { class: "n" }, L.percent(share, 1)),
       );
     const all = kept === tokens.length;
     const told = t(all ? "lesson_sampler_more" : "lesson_sampler_kept", { n: kept, p: L.num(this.state.p / 20, 2) });

@@ -148,7 +148,7 @@ class Pressed extends Race {
     return this.drawn(lines, { label: t("lesson_hacking_run_curves"), limits: [0, 1], yFormat: L.percent });
   }
   shown([{ curves, samples }]) {
-    const ends = ({ value }) => [value[0], value.at(-1)].map(L.percent);
+    const ends = ({ value }) => [value[0], value.at(-1)].map((share) => L.percent(share));
     const [[reward, reward2], [check, check2]] = [ends(curves.eval_reward), ends(curves.eval_held_out_check)];
     const found = hacking(curves) ? "lesson_hacking_run_said" : "lesson_hacking_run_unsaid";
     const sample = samples[0];

@@ -27,7 +27,7 @@ export const cellsOf = ({ rows }) => [...rows].reverse().map((places) => places.
 const mapOf = (model, names, positions) => {
   const layers = model.rows.length;
   const say = (y, x) => {
-    const tokens = model.rows[layers - 1 - y][x].map(([id, p]) => `${visible(names[id])} ${L.num(100 * p, 1)} %`);
+    const tokens = model.rows[layers - 1 - y][x].map(([id, p]) => `${visible(names[id])} ${L.percent(p, 1)}`);
     return t("lens_map_cell", { layer: layers - y, after: visible(positions[x].text), tokens: tokens.join(", ") });
   };
   const values = cellsOf(model);

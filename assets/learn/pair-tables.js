@@ -1,5 +1,5 @@
 /* The losses that compare answers, in numbers: of a pair, of single answers, of answers that were drawn. */
-import { clip, int, num } from "../lib/format.js";
+import { clip, int, num, percent } from "../lib/format.js";
 import { h } from "../lib/view.js";
 import { t } from "../lib/words.js";
 
@@ -96,7 +96,7 @@ export const reward = (found) =>
     rows: sides(found, (each, key) => [num(each.rewards[key], 3)]),
     totals: [
       [t("learn_reward_margin"), (each) => num(each.margin, 3)],
-      [t("learn_reward_chance"), (each) => `${num(100 * each.probability, 1)} %`],
+      [t("learn_reward_chance"), (each) => percent(each.probability, 1)],
       [t("learn_loss"), (each) => num(each.loss, 3)],
     ],
   });

@@ -1,11 +1,11 @@
 /* The loss of one record in numbers: tokens, classes or a pair of answers, before training and after it. */
-import { clip, int, num } from "../lib/format.js";
+import { clip, int, percent } from "../lib/format.js";
 import { h } from "../lib/view.js";
 import { t } from "../lib/words.js";
 import { kto, pair, policy, reward, short } from "./pair-tables.js";
 
 const p = (value) =>
-  value >= 0.001 || value === 0 ? `${num(100 * value, value < 0.1 ? 2 : 1)} %` : `${value.toExponential(1)}`;
+  value >= 0.001 || value === 0 ? percent(value, value < 0.1 ? 2 : 1) : `${value.toExponential(1)}`;
 const chance = (value) => [
   p(value),
   h("span", { class: "bar", "aria-hidden": "true" }, h("i", { style: `width:${(100 * value).toFixed(1)}%` })),

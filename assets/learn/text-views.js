@@ -68,7 +68,7 @@ export class Loss extends Asking {
         p,
         100,
         (value) => this.setState({ p: value }),
-        `${p} % → ${L.num(-Math.log(share), 2)}`,
+        `${L.percent(share)} → ${L.num(-Math.log(share), 2)}`,
         1,
       ),
       things ? dataMenu(things, data, (value) => this.look({ data: value, place: 0 }), this.tasks()) : null,

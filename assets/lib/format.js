@@ -1,7 +1,6 @@
 /* Numbers, sizes, times and dates as the reader's language writes them. */
 import { lang, NONE, t, withMinus } from "./words.js";
 
-const NARROW = "\u00a0"; // between a number and its unit: one figure stays on one line
 const known = (n) => n !== null && n !== undefined && Number.isFinite(Number(n));
 
 export const int = (n) => (known(n) ? withMinus(Math.round(n).toLocaleString(lang)) : NONE);
@@ -12,21 +11,24 @@ export const num = (n, digits = 2) => {
   return withMinus(shown.toLocaleString(lang, { minimumFractionDigits: digits, maximumFractionDigits: digits }));
 };
 
-const inUnit = (n, digits) => {
+/** A figure that is written out and its unit, on one line. @param {string} figure @param {string} unit */
+export const inUnits = (figure, unit) => `${figure}\u00a0${unit}`;
+
+const sizeIn = (n, digits) => {
   if (!known(n)) return NONE;
-  if (n >= 1e9) return `${num(n / 1e9, digits)} GB`;
-  if (n >= 1e6) return `${int(n / 1e6)} MB`;
-  return n >= 1e3 ? `${int(n / 1e3)} kB` : `${int(n)} B`;
+  if (n >= 1e9) return inUnits(num(n / 1e9, digits), "GB");
+  if (n >= 1e6) return inUnits(int(n / 1e6), "MB");
+  return n >= 1e3 ? inUnits(int(n / 1e3), "kB") : inUnits(int(n), "B");
 };
 
 /** A share from 0 to 1 in per cent. */
-export const percent = (share) => `${known(share) ? int(share * 100) : NONE} %`;
+export const percent = (share, digits = 0) => inUnits(known(share) ? num(share * 100, digits) : NONE, "%");
 
 /** A length of time; over ten minutes without seconds, which nobody could know. */
 export const duration = (seconds) => {
   if (!known(seconds)) return NONE;
   const s = Math.round(seconds);
-  const whole = (word) => word.replace(/ /g, NARROW);
+  const whole = (word) => word.replace(/ /g, "\u00a0"); // also between minutes and seconds
   if (s < 60) return whole(t("seconds", { n: s }));
   if (s < 600) return whole(t("minutes", { m: Math.floor(s / 60), s: s % 60 }));
   const minutes = Math.round(s / 60);
@@ -43,10 +45,10 @@ export const timeRange = ({ seconds_low: low, seconds_high: high, rough }) =>
 export const setTitle = ({ name, version, kept }) => `${name}${version > 1 ? ` · v${version}` : ""} · ${int(kept)}`;
 
 /** Bytes in the unit that suits them. */
-export const bytes = (n) => inUnit(n, 2);
+export const bytes = (n) => sizeIn(n, 2);
 
 /** Bytes that are foretold, to a tenth of a GB: more is not known before a run. */
-export const bytesForetold = (n) => inUnit(n, 1);
+export const bytesForetold = (n) => sizeIn(n, 1);
 
 /** The first letters of a text; "" for one that is not there.
    @param {string | null | undefined} text @param {number} n */

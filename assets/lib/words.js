@@ -49,8 +49,13 @@ export const loadWords = async () => {
 
 /** @param {Record<string, string>} given {key: text} */
 export const useWords = (given) => {
-  words = given;
+  words = Object.fromEntries(Object.entries(given).map(([key, text]) => [key, unparted(text)]));
 };
+
+const BEFORE_UNIT = /(?<=[\d}]) (?=%|(?:[kMG]i?B|B|m?s|min|h|nats)(?![\p{L}\d]))/gu;
+
+/** A text, or one with places, in which a number and its unit stay on one line. @param {string} text */
+export const unparted = (text) => text.replace(BEFORE_UNIT, "\u00a0");
 
 /** Whether there is a text with this key. @param {string} key */
 export const has = (key) => key in words;
@@ -121,8 +126,10 @@ export const inWords = (value) => {
   if (Array.isArray(value)) return value.map(inWords);
   if (!value || typeof value !== "object") return value;
   if ("$say" in value)
-    return withLabels(
-      lang !== "en" && has(value.$say) ? t(value.$say, inWords(value.values || {})) : String(value.text ?? ""),
+    return unparted(
+      withLabels(
+        lang !== "en" && has(value.$say) ? t(value.$say, inWords(value.values || {})) : String(value.text ?? ""),
+      ),
     );
   return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, inWords(each)]));
 };

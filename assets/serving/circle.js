@@ -7,6 +7,7 @@ import {
   entry,
   h,
   int,
+  inUnits,
   labelled,
   menu,
   newest,
@@ -326,7 +327,7 @@ export const makeCircle = (server, name, draw) => {
       row("trial_requests", (side) => int(side.requests)),
       row("trial_liked", (side) => between(side.liked)),
       both.some((side) => side?.right) ? row("trial_right", (side) => between(side.right)) : null,
-      row("trial_first", (side) => (side.first ? `${num(side.first.p50, 2)} s` : "–")),
+      row("trial_first", (side) => (side.first ? inUnits(num(side.first.p50, 2), "s") : "–")),
       row("trial_length", (side) => num(side.mean_tokens, 0)),
       row("trial_failed", (side) => int(side.failed)),
     ];

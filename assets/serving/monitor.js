@@ -1,7 +1,7 @@
 /* Figures of what is served over time, a version at a time, as charts on one axis: drawn inside of the serving box,
    which asks the app. */
 import { plots } from "../lib/chart/lines.js";
-import { ask as call, h, int, labelled, lang, menu, notice, num, percent, t } from "../lib/panel.js";
+import { ask as call, h, int, inUnits, labelled, lang, menu, notice, num, percent, t } from "../lib/panel.js";
 
 const HOUR = 3600;
 /** What a menu of periods names, in seconds; 0: all there is. */
@@ -68,8 +68,8 @@ export const chartsOf = (version, now) => {
     yFormat,
     ...more,
   });
-  const seconds = (v) => `${num(v, 2)} s`;
-  const ms = (v) => `${num(v * 1000, v < 0.01 ? 1 : 0)} ms`;
+  const seconds = (v) => inUnits(num(v, 2), "s");
+  const ms = (v) => inUnits(num(v * 1000, v < 0.01 ? 1 : 0), "ms");
   const latency = (key) => PERCENTILES.map((p, i) => line((point) => point[key]?.[p] ?? null, p, i));
   const level = (value) => ({
     ...lineOf(points, now, () => value, { name: t("monitor_training"), short: t("monitor_training"), color: EDGE }),

@@ -1,6 +1,6 @@
 /* A picture of a model: its blocks from first to last, each as wide as its share of the weights, and the tensors
    in it. Knows models.architecture's answer and nothing of how it is asked for. */
-import { h, int, notice, num, t } from "../lib/panel.js";
+import { h, int, notice, percent, t } from "../lib/panel.js";
 
 const BLOCKS = ["embedding", "attention", "mlp", "norm", "other", "head"];
 
@@ -12,7 +12,7 @@ export const blocksOf = ({ parts, parameters }) =>
     return { block, parts: own, parameters: sum, share: parameters ? sum / parameters : 0 };
   }).filter((each) => each.parts.length);
 
-const percentOf = (share) => `${num(share * 100, share < 0.0995 ? 1 : 0)} %`;
+const percentOf = (share) => percent(share, share < 0.0995 ? 1 : 0);
 const times = (shape) => shape.map(int).join(" × ");
 
 /** @param {{title: string, architecture: string, parameters: number, layers: number, tied: boolean,

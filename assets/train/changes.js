@@ -23,7 +23,7 @@ export const grid = (matrices) => {
 };
 
 const written = {
-  relative: (each) => `${L.num(each.relative * 100, 2)} %`,
+  relative: (each) => L.percent(each.relative, 2),
   effective_rank: (each) => L.num(each.effective_rank, 1) + (each.sketched ? "+" : ""),
   inside: (each) =>
     t("changes_inside_of", { share: L.num(each.inside * 100, 1), chance: L.num(each.by_chance * 100, 1) }),

@@ -12,7 +12,7 @@ const BLUE = "var(--greedy)",
   GREEN = "var(--topp)",
   PINK = "var(--beam)";
 const PALETTE = [BLUE, AMBER, GREEN, PINK, "var(--ink)", "var(--soft)"];
-const share = (v) => `${L.num(v * 100, 1)} %`,
+const share = (v) => L.percent(v, 1),
   power = (v) => (v ? v.toExponential(1) : "0");
 const small = (v) => L.num(v, Math.abs(v) < 1 ? 3 : 2);
 

@@ -12,7 +12,7 @@ const CLASSES = [
   ["unknown", "var(--beam)"],
 ];
 const LISTED = 20;
-const share = (v) => `${L.num(v * 100, 0)} %`;
+const share = (v) => L.percent(v);
 
 const lineOf = (evaluations, name, color, trained, value, over) => {
   const found = evaluations.flatMap((each) => {

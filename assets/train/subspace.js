@@ -38,13 +38,13 @@ export const heatBox = (run) => {
         return i < 0 ? null : cell(i, last);
       }),
     );
-    say = (y, x) => `${rows[y]} ${x}: ${values[y][x] === null ? "–" : L.num(values[y][x] * 100, 1) + " %"}`;
+    say = (y, x) => `${rows[y]} ${x}: ${values[y][x] === null ? "–" : L.percent(values[y][x], 1)}`;
   } else {
     const order = names
       .map((_, i) => i)
       .sort((a, b) => names[a][0] - names[b][0] || place(names[a][1]) - place(names[b][1]));
     values = order.map((i) => data.steps.map((_, step) => cell(i, step)));
-    const value = (y, x) => (values[y][x] === null ? "–" : `${L.num(values[y][x] * 100, 1)} %`);
+    const value = (y, x) => (values[y][x] === null ? "–" : L.percent(values[y][x], 1));
     say = (y, x) => `${data.layers[order[y]]} · ${t("plot_step")} ${L.int(data.steps[x])}: ${value(y, x)}`;
   }
   const rank = run.config?.rank;
@@ -92,7 +92,7 @@ export const heatBox = (run) => {
       h(
         "span",
         { class: "n" },
-        `${L.num(low * 100, high - low < 0.05 ? 1 : 0)} – ${L.num(high * 100, high - low < 0.05 ? 1 : 0)} %`,
+        `${L.num(low * 100, high - low < 0.05 ? 1 : 0)} – ${L.percent(high, high - low < 0.05 ? 1 : 0)}`,
       ),
     ),
   );

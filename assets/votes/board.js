@@ -68,7 +68,7 @@ const axis = ([low, high]) =>
     "div",
     { class: "strength-axis", "aria-hidden": "true" },
     ticks(100 * low, 100 * high, 4).map((at) =>
-      h("span", { style: `left:${((at / 100 - low) / (high - low)) * 100}%` }, `${int(at)} %`),
+      h("span", { style: `left:${((at / 100 - low) / (high - low)) * 100}%` }, percent(at / 100)),
     ),
   );
 

@@ -21,6 +21,6 @@ test("kinds stand in their usual order, layers beside each other, and what is no
 test("the sentence has the mean over the layers and the most, and is empty where nothing has the figure", () => {
   useWords({ changes_mean_relative: "{mean} {name} {most}" });
   const matrices = [of(0, "q", 0.01), of(1, "q", 0.03), of(null, "embed_tokens", 5)];
-  assert.equal(summary(matrices, "relative"), "2.00 % q 1 3.00 %");
+  assert.equal(summary(matrices, "relative"), "2.00\u00a0% q 1 3.00\u00a0%");
   assert.equal(summary(matrices, "inside"), "");
 });

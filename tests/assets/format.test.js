@@ -1,7 +1,18 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test, { beforeEach } from "node:test";
-import { bytes, bytesForetold, clip, duration, int, num, percent, setTitle, when } from "../../assets/lib/format.js";
+import {
+  bytes,
+  bytesForetold,
+  clip,
+  duration,
+  int,
+  inUnits,
+  num,
+  percent,
+  setTitle,
+  when,
+} from "../../assets/lib/format.js";
 import { has, inWords, t, useWords } from "../../assets/lib/words.js";
 
 const words = JSON.parse(readFileSync(new URL("../../assets/words/en.json", import.meta.url), "utf8"));
@@ -21,7 +32,7 @@ test("a value that a record lacks is a dash on the page, wherever it is to stand
   for (const said of [int, num, bytes, bytesForetold, percent, duration, when].flatMap((way) =>
     given.map((n) => way(n)),
   ))
-    assert.ok(["–", "– %"].includes(said), said);
+    assert.ok(["–", "–\u00a0%"].includes(said), said);
   assert.deepEqual([clip(undefined, 3), clip(null, 3), clip("", 3)], ["", "", ""]);
 });
 
@@ -30,11 +41,13 @@ test("numbers, sizes and shares", () => {
   assert.equal(num(1.005, 2), "1.01");
   assert.equal(num(2, 3), "2.000");
   assert.deepEqual([num(-0, 3), num(-0.0004, 3), num(-0.0006, 3)], ["0.000", "0.000", "−0.001"]);
-  assert.deepEqual([999, 1000, 999_499, 1e6, 2.5e9].map(bytes), ["999 B", "1 kB", "999 kB", "1 MB", "2.50 GB"]);
-  assert.deepEqual([3.343e9, 3.307e9, 452e6].map(bytesForetold), ["3.3 GB", "3.3 GB", "452 MB"]);
-  assert.equal(percent(0.125), "13 %");
+  const sizes = [999, 1000, 999_499, 1e6, 2.5e9].map(bytes);
+  assert.deepEqual(sizes.map(plain), ["999 B", "1 kB", "999 kB", "1 MB", "2.50 GB"]);
+  assert.deepEqual([3.343e9, 3.307e9, 452e6].map(bytesForetold).map(plain), ["3.3 GB", "3.3 GB", "452 MB"]);
+  assert.deepEqual([percent(0.125), percent(0.125, 1)].map(plain), ["13 %", "12.5 %"]);
+  for (const figure of [...sizes, percent(0.125), inUnits(num(2, 1), "s")]) assert.ok(!figure.includes(" "), figure);
   useWords({ a: "{n:,} {x}" });
-  assert.deepEqual([int(-1234), percent(-0.5), t("a", { n: -1234, x: -0.5 })], ["−1,234", "−50 %", "−1,234 −0.5"]);
+  assert.deepEqual([int(-1234), percent(-0.5), t("a", { n: -1234, x: -0.5 })], ["−1,234", "−50\u00a0%", "−1,234 −0.5"]);
 });
 
 test("a data set in a menu is told from its earlier versions", () => {

@@ -17,8 +17,8 @@ test("a run is told by its losses, and what is not known is left out", () => {
 test("a run that learns from rewards is told by them, not by a loss that is always near 0", () => {
   const status = { loss: 0, eval_loss: 0.004, scores: { reward: 0.996, loss: 0.004 } };
   assert.deepEqual(standing(status, { reward: { value: [0.1, 0.75] } }), [
-    ["reward", "75.0 %"],
-    ["held-out reward", "99.6 %"],
+    ["reward", "75.0\u00a0%"],
+    ["held-out reward", "99.6\u00a0%"],
   ]);
-  assert.deepEqual(standing(status), [["held-out reward", "99.6 %"]]);
+  assert.deepEqual(standing(status), [["held-out reward", "99.6\u00a0%"]]);
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import test from "node:test";
 
 Object.defineProperty(globalThis, "navigator", { value: { languages: ["zh-TW", "en"] } });
@@ -45,7 +45,7 @@ test("a sentence names the settings of a run as the form does, and the arena's a
   const said = (text) => inWords({ $say: "no_such_key", values: {}, text });
   assert.equal(said("eval_share is 2."), "「保留比例」 is 2.".replace("保留比例", t("f_eval_share")));
   assert.equal(said(`${t("f_max_length")}（max_length）太短。`), `${t("f_max_length")}太短。`);
-  assert.equal(said("4 GB（keep_steps_gb）。"), `4 GB（「${t("f_keep_steps_gb")}」）。`);
+  assert.equal(said("4 GB（keep_steps_gb）。"), `4\u00a0GB（「${t("f_keep_steps_gb")}」）。`);
   for (const text of [
     "max_new_tokens is 0.",
     'Give {"eval_share": 0.1}.',
@@ -67,4 +67,27 @@ test("sentences stand a blank apart, but not behind a full-width mark", () => {
   assert.equal(sentences("完成：4 步。", "先前問過。", "bfloat16 權重。"), "完成：4 步。先前問過。bfloat16 權重。");
   assert.equal(sentences("，共 3 筆：", "只學回答。"), "，共 3 筆：只學回答。");
   assert.equal(sentences(), "");
+});
+
+test("a number and its unit stay on one line, in the page's own words and in what the app says", () => {
+  useWords({ a: "{n} MB in {s} s, a 95 %-interval, 3 stores, {n} {n|byte|bytes}", b: "占 {p} %表示" });
+  assert.equal(t("a", { n: 5, s: 2 }), "5\u00a0MB in 2\u00a0s, a 95\u00a0%-interval, 3 stores, 5 bytes");
+  assert.equal(t("b", { p: 7 }), "占 7\u00a0%表示");
+  assert.equal(
+    inWords({ $say: "x", values: {}, text: "16 % of 2.5 GB is free." }),
+    "16\u00a0% of 2.5\u00a0GB is free.",
+  );
+});
+
+test("no script parts a number from its unit", () => {
+  const root = new URL("../../assets/", import.meta.url);
+  const scripts = readdirSync(root, { recursive: true }).filter((name) => /^(?!lib.preact).*\.js$/.test(String(name)));
+  const parted = /\} (?:%|[kMG]i?B|m?s)[`) ]|" (?:%|[kMG]i?B|m?s)"/;
+  const wrong = scripts.filter((name) =>
+    readFileSync(new URL(String(name), root), "utf8")
+      .split("\n")
+      .some((line) => parted.test(line) && !/^\s*(?:\/?\*|\/\/)/.test(line)),
+  );
+  assert.ok(scripts.length > 100);
+  assert.deepEqual(wrong, []);
 });

@@ -80,7 +80,7 @@ def test_texts_are_classified_by_a_model_trained_on_a_small_table(tiny_app, open
     page.locator("#evaluate-classify").click()
     shares = page.locator(".shares em")
     expect(shares).to_have_count(2)
-    assert abs(sum(int(share.removesuffix(" %")) for share in shares.all_inner_texts()) - 100) <= 1
+    assert abs(sum(int(share.removesuffix("\u00a0%")) for share in shares.all_inner_texts()) - 100) <= 1
     expect(page.locator(".tokens-why")).to_contain_text("prize")
     assert page.locator(".tokens-why span[title]").count() >= 3
     fits_the_screen(page)

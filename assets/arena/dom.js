@@ -23,7 +23,7 @@ export const percent = (p) => {
   return number(100 * p, p < 0.0995 ? 1 : 0);
 };
 
-export { inUnits } from "../lib/format.js";
+export { bytes, inUnits } from "../lib/format.js";
 export { copy } from "../lib/clipboard.js";
 export { h, s as svg } from "../lib/dom.js";
 export { SHAPES } from "../lib/strategies.js";

@@ -1,7 +1,7 @@
 /* What one press of Compare asks for: one prompt, a sweep of settings, or many prompts. Holds the fields of the
    two latter and turns them into lanes or prompts; starts nothing. */
 import { choice } from "../lib/dom.js";
-import { h, number, t } from "./dom.js";
+import { bytes, h, t } from "./dom.js";
 import { help } from "./help.js";
 
 const MODES = ["one", "sweep", "many"];
@@ -143,8 +143,7 @@ export class Modes {
     const file = this.file.files[0];
     this.file.value = "";
     if (!file) return [];
-    if (file.size > MOST_FILE_BYTES)
-      throw new Error(t("file_too_large", { name: file.name, mb: number(file.size / 1e6, 1) }));
+    if (file.size > MOST_FILE_BYTES) throw new Error(t("file_too_large", { name: file.name, size: bytes(file.size) }));
     const prompts = promptsOf(await file.text())
       .map((prompt) => prompt.trim().replace(/\r?\n/g, LINE_END))
       .filter(Boolean);

@@ -5,7 +5,7 @@ import { Batch } from "./batch.js";
 import { Card } from "./card.js";
 import { Colour } from "./colour.js";
 import { sentences } from "../lib/words.js";
-import { calm, h, number, t } from "./dom.js";
+import { bytes, calm, h, number, t } from "./dom.js";
 import { Exchange } from "./exchange.js";
 import { forkOf } from "./forks.js";
 import { Form } from "./form.js";
@@ -195,8 +195,7 @@ class App {
   event(event) {
     const { fork } = this.run;
     if (event.type === "queued") this.say(t("waiting_queue", { n: number(event.place), all: number(event.waiting) }));
-    else if (event.type === "loading")
-      this.say(t("loading", { model: event.title, mb: number(event.bytes / 2 ** 20) }));
+    else if (event.type === "loading") this.say(t("loading", { model: event.title, size: bytes(event.bytes) }));
     else if (event.type === "waiting") this.say(t("waiting_turn"));
     else if (event.type === "batch") {
       this.batch.add(event);

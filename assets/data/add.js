@@ -5,8 +5,6 @@ import { Adding, columnFaults } from "./adding.js";
 
 L.define("heading", ({ el, props }) => L.show(el, h("h2", {}, t(props.value))));
 
-const size = (bytes) => (bytes >= 2 ** 20 ? L.inUnits(L.int(bytes / 2 ** 20), "MB") : L.bytes(bytes));
-
 /** What the two islands draw into, as far as they are there. */
 const parts = { adding: /** @type {any} */ (null), drop: /** @type {any} */ (null) };
 const zone = { most: Infinity, large: /** @type {File | null} */ (null), over: false };
@@ -75,7 +73,7 @@ const UP = "M12 16V5m0 0L8 9m4-4 4 4M5 19h14";
 const drawZone = () => {
   if (!parts.drop) return;
   const { large, most } = zone;
-  const names = large && { name: large.name, size: size(large.size), most: size(most) };
+  const names = large && { name: large.name, size: L.bytes(large.size), most: L.bytes(most) };
   L.show(
     parts.drop,
     h(
@@ -85,7 +83,7 @@ const drawZone = () => {
       h("span", {}, t("data_drop")),
       h("input", { type: "file", class: "unseen", multiple: true, onchange: receiveChosen }),
     ),
-    h("p", { class: "soft kinds" }, t("data_kinds", { size: size(most) })),
+    h("p", { class: "soft kinds" }, t("data_kinds", { size: L.bytes(most) })),
     names &&
       h(
         "div",

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from llmdemo.core.errors import NotNow, UserError
-from llmdemo.core.sentences import say
+from llmdemo.core.sentences import readable_size, say
 from llmdemo.core.store import Home, folder_bytes
 from llmdemo.settings import Settings
 
@@ -30,7 +30,7 @@ def check_quota(home: Home, settings: Settings) -> None:
         return
     size = home_bytes(home, fresh=0)  # something may have been deleted just now
     if size >= settings.max_home_bytes:
-        raise NotNow("err_home_full", size=f"{size / 2**30:,.1f}", most=f"{settings.max_home_bytes / 2**30:,.1f}")
+        raise NotNow("err_home_full", size=readable_size(size), most=readable_size(settings.max_home_bytes))
 
 
 def reached(home: Home, settings: Settings, seconds: float) -> str:

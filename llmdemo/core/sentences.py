@@ -72,9 +72,9 @@ def fill(text: str, values: dict[str, Any], language: str = ENGLISH) -> str:
     return _PLACE.sub(one, text)
 
 
-def percent(share: float) -> str:
-    """A share between 0 and 1 as the page writes it: "16 %"."""
-    return f"{share:.0%}".replace("%", " %")
+def percent(share: float, digits: int = 0) -> str:
+    """A share between 0 and 1 as the page writes it: "16 %"; the page itself keeps it on one line."""
+    return f"{share:.{digits}%}".replace("%", " %")
 
 
 def readable_size(count: float) -> str:

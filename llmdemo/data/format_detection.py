@@ -12,7 +12,7 @@ from pathlib import Path
 from charset_normalizer import from_bytes
 
 from llmdemo.core.errors import UserError
-from llmdemo.core.sentences import say
+from llmdemo.core.sentences import readable_size, say
 
 FORMATS = {
     "json": "JSON",
@@ -196,8 +196,8 @@ def _head(path: Path, name: str, max_bytes: int) -> bytes:
             raise UserError(
                 "err_file_too_large",
                 name=name,
-                size=f"{info.st_size / 1e6:,.0f}",
-                most=f"{max_bytes / 1e6:,.0f}",
+                size=readable_size(info.st_size),
+                most=readable_size(max_bytes),
             )
         with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES)

@@ -20,7 +20,7 @@ import orjson
 from llmdemo.core.bounded_child import BoundedChild
 from llmdemo.core.errors import UserError
 from llmdemo.core.secrets import HUB_TOKENS
-from llmdemo.core.sentences import say, unpack
+from llmdemo.core.sentences import readable_size, say, unpack
 from llmdemo.core.spaces import hub_endpoint
 from llmdemo.core.store import Home
 from llmdemo.data.ingest import add_rows
@@ -255,7 +255,7 @@ def _stream(ask: dict, max_bytes: int, should_stop) -> Iterator[Batch]:
                 said = unpack(value)
                 raise UserError(said["error"], said.get("hint", ""))
             if size > max_bytes:
-                raise UserError("err_hub_rows_too_large", row=gather.row, max_bytes=f"{max_bytes / 1e6:,.0f}")
+                raise UserError("err_hub_rows_too_large", row=gather.row, most=readable_size(max_bytes))
             row = value["row"]
             batch = gather.add(BadRow(say(row)) if isinstance(row, str) else row, 0, len(line), gather.row)
             if batch:

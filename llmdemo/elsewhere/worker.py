@@ -18,7 +18,7 @@ from pathlib import Path
 
 from llmdemo.core.errors import UserError
 from llmdemo.core.leaving import leave
-from llmdemo.core.sentences import say
+from llmdemo.core.sentences import readable_size, say
 from llmdemo.core.store import Home, free_bytes, new_id, object_or_empty, write_json
 from llmdemo.elsewhere import parcel
 from llmdemo.elsewhere.hub_jobs import CANCELED, COMPLETED, OVER, RUNNING, WAITING, HubJobs, NotReached, Seen
@@ -236,7 +236,7 @@ class Attempt:
             raise _end_of(seen, str(self._hub.get("repo")))
         room = free_bytes(self._home.root) - int(self._config.get("min_free_bytes") or 0)
         if 2 * size > room:
-            raise UserError("err_bundle_space", size=f"{2 * size / 2**20:,.0f}", room=f"{max(0, room) / 2**20:,.0f}")
+            raise UserError("err_bundle_space", size=readable_size(2 * size), room=readable_size(max(0, room)))
         self._worker.progress(force=True, stage="fetching", **self._figures)
         scratch = self._folder.path / "fetched"
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from llmdemo.access.disk_quota import check_quota
 from llmdemo.core.errors import NotNow, UserError
-from llmdemo.core.sentences import say
+from llmdemo.core.sentences import readable_size, say
 from llmdemo.core.store import Home, free_bytes, new_id, whole_folder, write_json
 from llmdemo.jobs import process
 from llmdemo.jobs.damage import Damaged, translated
@@ -275,7 +275,7 @@ class Jobs(JobsSeen):
         check_quota(self.home, self.settings)
         free, needed = free_bytes(self.home.root), kind.disk_need(self.settings)
         if free < needed:
-            raise NotNow("err_little_disk", free=f"{free / 2**20:,.0f}", needed=f"{needed / 2**20:,.0f}")
+            raise NotNow("err_little_disk", free=readable_size(free), needed=readable_size(needed))
 
     def _cancel(self, kind: Kind, job_id: str) -> bool:
         end = End(STOPPED, "", say("end_cancelled"), say("end_cancelled_hint"))

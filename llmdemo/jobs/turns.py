@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from llmdemo.access.disk_quota import reached
 from llmdemo.core.errors import UserError
-from llmdemo.core.sentences import say
+from llmdemo.core.sentences import readable_size, say
 from llmdemo.core.store import Home, free_bytes
 from llmdemo.jobs.environment import free_gpus, gpus
 from llmdemo.jobs.kinds import Kind
@@ -50,7 +50,9 @@ class Turns:
         if not kind.disk_need:
             return True
         free, needed = free_bytes(self._home.root), kind.disk_need(self._settings)
-        message = "" if free >= needed else say("job_waits_disk", free=_size(free), needed=_size(needed))
+        message = (
+            "" if free >= needed else say("job_waits_disk", free=readable_size(free), needed=readable_size(needed))
+        )
         message = message or self._over_quota()
         self._say(job, message, say("job_waits_disk_hint"))
         return not message
@@ -67,7 +69,3 @@ class Turns:
             full = reached(self._home, self._settings, 0.0)
             self._quota = say("job_waits_room", full=full) if full else ""
         return self._quota
-
-
-def _size(count: float) -> str:
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

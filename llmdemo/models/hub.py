@@ -12,7 +12,7 @@ from pathlib import Path
 from llmdemo.access.disk_quota import check_quota
 from llmdemo.core import store
 from llmdemo.core.errors import UserError
-from llmdemo.core.sentences import say
+from llmdemo.core.sentences import readable_size, say
 from llmdemo.core.spaces import hub_endpoint
 from llmdemo.models import catalog
 from llmdemo.models.check import ADAPTER, INDEX, PICKLES, check_folder
@@ -75,7 +75,7 @@ def fetch(
             check_quota(home, settings)
         sha, total = repository_facts(repo, revision or None, token)
         if store.free_bytes(home.models) < 2 * total:
-            raise UserError("err_repo_space", repo=repo, size=f"{total / 1000000000.0:.1f}")
+            raise UserError("err_repo_space", repo=repo, size=readable_size(2 * total))
         try:
             with store.whole_folder(target, home.tmp) as folder:
                 download(repo, sha, folder, total, progress, token)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmdemo.core.errors import UserError
-from llmdemo.core.sentences import say
+from llmdemo.core.sentences import Sentence, readable_size, say
 from llmdemo.core.spaces import hub_endpoint
 from llmdemo.jobs.worker import Stopped
 from llmdemo.models.hub import transport_errors
@@ -151,8 +151,9 @@ class _Watch:
         if self._should_stop():
             raise Stopped
 
-    def share(self) -> str:
-        return f"{self._done / 1e6:,.0f} of {self._total / 1e6:,.0f} MB"
+    def sent(self) -> Sentence:
+        """How much of the files was sent before."""
+        return say("push_after", done=readable_size(self._done), total=readable_size(self._total))
 
 
 class _Counting(io.BufferedReader):
@@ -186,7 +187,7 @@ def _ask(question: Callable, repo: str, watch: _Watch | None = None):
                 raise _refusal(repo, code) from None
         if any(isinstance(cause, (*transport_errors(), OSError)) for cause in causes):
             log.warning("push to %s: %s", repo, type(error).__name__)
-            sent = say("push_after", share=watch.share()) if watch else ""
+            sent = watch.sent() if watch else ""
             raise UserError("err_push_broke", host=hub_endpoint(), sent=sent) from None
         raise
 

@@ -15,7 +15,7 @@ import zlib
 from pathlib import Path
 
 from llmdemo.core.errors import UserError
-from llmdemo.core.sentences import say, together
+from llmdemo.core.sentences import readable_size, say, together
 from llmdemo.core.store import Home, read_json, whole_folder, write_json
 from llmdemo.jobs import End
 from llmdemo.jobs.reader import Reader
@@ -125,7 +125,7 @@ def _checked_entries(bundle: zipfile.ZipFile, room: int) -> list[zipfile.ZipInfo
         _check(entry)
     total = sum(entry.file_size for entry in entries)
     if total > room:
-        raise UserError("err_bundle_space", size=f"{total / 2**20:,.0f}", room=f"{max(0, room) / 2**20:,.0f}")
+        raise UserError("err_bundle_space", size=readable_size(total), room=readable_size(max(0, room)))
     return entries
 
 

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from llmdemo.core import store
+from llmdemo.core.sentences import readable_size
 from llmdemo.settings.training import OWN_FIGURES, TrainConfig
 from llmdemo.training.checkpoint import separate
 from llmdemo.training.quantised import quantised_layers
@@ -91,8 +92,8 @@ def check_room(run_dir: Path, needed: int) -> None:
     if free < 1.05 * needed:
         raise OSError(
             28,
-            f"the weights of the best evaluation need {needed / 1e9:.2f} GB while they are replaced, {free / 1e9:.2f} GB "
-            "are free; with best_by last none are kept",
+            f"the weights of the best evaluation need {readable_size(needed)} while they are replaced, "
+            f"{readable_size(free)} are free; with best_by last none are kept",
         )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from llmdemo.core.sentences import readable_size, say, together
+from llmdemo.core.sentences import percent, readable_size, say, together
 from llmdemo.models.catalog import LAST_MODEL, ModelEntry
 from llmdemo.settings.training import OWN_FIGURES, TrainConfig
 from llmdemo.training import best as bests
@@ -77,7 +77,7 @@ def _told(figures: dict[str, float], config: TrainConfig) -> str:
     if config.best_by == "figure" and own in figures:
         return say(f"figures_{own}", figure=f"{figures[own]:.4g}", loss=loss)
     if config.task == "grpo":  # as the run's page tells it: its loss is 1 − reward
-        return say("figures_reward", reward=f"{100 * (1 - figures['loss']):.1f} %")
+        return say("figures_reward", reward=percent(1 - figures["loss"], 1))
     return say("figures_loss", loss=loss)
 
 

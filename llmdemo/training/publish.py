@@ -9,7 +9,7 @@ from transformers import GenerationConfig
 
 from llmdemo import __version__
 from llmdemo.core import store
-from llmdemo.core.sentences import say
+from llmdemo.core.sentences import readable_size, say
 from llmdemo.models.catalog import STARTER_ID, ModelEntry
 from llmdemo.models.check import check_folder
 from llmdemo.models.classifier_eos import keep_eos
@@ -124,7 +124,7 @@ def _check_room(run_dir: Path, model) -> None:
     needed = sum({p.data_ptr(): p.numel() * p.element_size() for p in model.parameters()}.values())
     free = store.free_bytes(run_dir)
     if free < 1.05 * needed:
-        raise OSError(28, f"the model needs {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free")
+        raise OSError(28, f"the model needs {readable_size(needed)}, {readable_size(free)} are free")
 
 
 def _save(model, tokenizer, base: Path, folder: Path) -> None:

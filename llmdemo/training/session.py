@@ -15,7 +15,7 @@ import torch
 
 from llmdemo.core import store
 from llmdemo.core.errors import UserError
-from llmdemo.core.sentences import say
+from llmdemo.core.sentences import readable_size, say
 from llmdemo.models.catalog import LAST_MODEL, trust_model
 from llmdemo.settings.training import Precision, rows_of
 from llmdemo.training import automatic, memory_estimate, new_model, objectives, trackers
@@ -265,7 +265,7 @@ class Session:
         if self._accelerator.is_main_process:
             needed, free = checkpoints.size_of(checkpoint), store.free_bytes(self._run_dir)
             if free < needed * 1.05:
-                raise OSError(28, f"a checkpoint needs {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free")
+                raise OSError(28, f"a checkpoint needs {readable_size(needed)}, {readable_size(free)} are free")
             size = checkpoints.save(self._run_dir / "checkpoints", self._home.tmp, checkpoint)
             self._report("checkpoint", step=checkpoint.step, bytes=size)
         self._accelerator.wait_for_everyone()

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from llmdemo import data
-from llmdemo.core.sentences import pack, say
+from llmdemo.core.sentences import pack, readable_size, say
 from llmdemo.data.hub import PRESETS
 from llmdemo.ui import bridge, downloads
 from llmdemo.ui.adding_pages import AddingPages
@@ -91,7 +91,7 @@ def _hub_form(services: Services, adding: AddingPages, added: gr.HTML) -> None:
 def _about(key: str) -> list[str]:
     """What a person should know before fetching a preset, line by line."""
     preset = next(each for each in PRESETS if each.key == key)
-    size = f"{preset.megabytes:,} MB · " if preset.megabytes else ""
+    size = f"{readable_size(preset.megabytes * 1e6)} · " if preset.megabytes else ""
     return pack([f"{preset.hub_id} · {size}{preset.licence}", preset.note, preset.citation])
 
 

@@ -37,7 +37,7 @@ def test_nothing_is_started_resumed_or_opened_in_a_full_home_folder(bench, tmp_p
         lambda: app.resume(stopped),
     )
     for act in acts:
-        with pytest.raises(UserError, match="GiB are allowed") as caught:
+        with pytest.raises(UserError, match="; 1 MB are allowed") as caught:
             act()
         assert "LLMDEMO_MAX_HOME_BYTES" in caught.value.hint
     large.unlink()

@@ -290,7 +290,7 @@ def test_a_queue_without_space_waits_and_says_so_and_then_goes_on(bench, monkeyp
     app = bench.open(min_free_bytes=2**21)
     run_id = app.start({"steps": 2})
     status = bench.wait_for(lambda: (status := app.status(run_id))["message"].startswith("Waiting for disk") and status)
-    assert status["state"] == "queued" and "1 MiB free" in status["message"] and status["hint"]
+    assert status["state"] == "queued" and "1 MB free" in status["message"] and status["hint"]
     monkeypatch.setattr(turns, "free_bytes", lambda folder: 2**22)
     bench.wait(app, run_id, "completed")
 

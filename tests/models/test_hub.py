@@ -1,8 +1,9 @@
-import time
+import socket
 
 import pytest
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import readable_size
 from llmdemo.models import hub as module
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -94,14 +95,28 @@ def test_an_unknown_repository_is_named(served, home):
         module.fetch(home, "org/other")
 
 
-def test_a_hub_that_is_not_reachable_says_so_within_a_second(no_hub, home):
-    module.transport_errors()  # the first import of the hub's client is not the network's fault
-    import huggingface_hub.hf_api  # noqa: F401
+def test_a_hub_that_refuses_the_connection_says_so_after_one_attempt(no_hub, home, monkeypatch):
+    """The hub's client tries some questions again, with pauses that double."""
+    connect, asked = socket.create_connection, []
 
-    started = time.monotonic()
+    def create_connection(address, timeout=None, **more):
+        asked.append((address, timeout))
+        return connect(address, timeout, **more)
+
+    monkeypatch.setattr(socket, "create_connection", create_connection)
     with pytest.raises(UserError, match="cannot be reached"):
         module.fetch(home, "org/tiny")
-    assert time.monotonic() - started < 1.5
+    assert asked == [(("127.0.0.1", 9), module.PROBE_SECONDS)]
+
+
+def test_a_repository_that_the_disk_has_no_room_for_is_refused_in_the_unit_that_suits_it(served, home, monkeypatch):
+    """Twice its bytes are asked for; of a few kilobytes, 0.0 GB would be no size."""
+    wanted = sum(len(data) for name, data in served.repos["org/tiny"].items() if module._wanted(name))
+    monkeypatch.setattr(module.store, "free_bytes", lambda folder: 2 * wanted - 1)
+    assert 2_000 < wanted < 400_000_000
+    with pytest.raises(UserError, match=f"org/tiny needs {readable_size(2 * wanted)} of space"):
+        module.fetch(home, "org/tiny")
+    assert not any("/resolve/" in path for path in served.asked)
 
 
 @pytest.mark.parametrize("model_id", ["", "name", "a/b/c", "../x/y", "org/na me", "http://x/y", "org/x@../y z"])

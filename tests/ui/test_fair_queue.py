@@ -30,10 +30,10 @@ class Work:
 
     def slow(self, name: str) -> Iterator[str]:
         self.order.append(name)
-        with when_gone(lambda: self.gone.append((name, time.monotonic()))):
+        with when_gone(lambda: self.gone.append(name)):
             while not self.go.acquire(timeout=0.05):
                 yield f"{name} goes on"
-                if any(name == left for left, _ in self.gone):
+                if name in self.gone:
                     return
         yield f"{name} is done"
 
@@ -134,16 +134,15 @@ def test_a_full_queue_says_so_to_everybody(url, work):
     assert statuses[:11] == [200] * 11 and statuses[-1] == 503
 
 
-def test_who_closes_the_page_frees_the_place_within_a_second(url, work):
+def test_who_closes_the_page_frees_the_place_while_the_work_would_go_on(url, work):
     with visitor(url) as leaving, visitor(url) as next_one:
         ask(leaving, "leaving")
         wait_until(lambda: work.order == ["leaving"])
         ask(next_one, "next")
         with leaving.stream("GET", "gradio_api/queue/data", params={"session_hash": "leaving"}) as stream:
             next(stream.iter_lines())
-        left = time.monotonic()
         wait_until(lambda: work.order == ["leaving", "next"])
-        assert time.monotonic() - left < 1 and work.gone[0][0] == "leaving"
+        assert work.gone == ["leaving"]
 
 
 def test_who_leaves_while_waiting_is_not_served_at_all(url, work):
@@ -200,7 +199,7 @@ def test_a_guests_request_that_nobody_reads_gives_its_place_back(url, work, monk
         with sessions.reading("other"):  # the guard says so of a stream that is open
             ask(other, "other")
             wait_until(lambda: work.order == ["silent", "other"])  # silent2 was never begun
-            assert [name for name, _ in work.gone] == ["silent"]
+            assert work.gone == ["silent"]
             queue = work.page._queue
             wait_until(lambda: "silent" not in queue.pending_messages_per_session and not waiting_in(work.page))
 

@@ -294,6 +294,11 @@ class TrainConfig:
         return self.weight_bits == 8 and self.method == "galore" and self.task in _QUANTISABLE
 
     @property
+    def pass_tokens(self) -> int | None:
+        """Most tokens of one pass, padding included: a micro-batch of more is computed in parts. None: no bound."""
+        return 1024 if self.quantises else None
+
+    @property
     def offloads(self) -> bool:
         """Whether a GPU's sums of projected gradients are kept in the computer's memory."""
         return self.method == "galore" and (self.offload_gradients or self.quantises)

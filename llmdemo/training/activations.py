@@ -3,13 +3,13 @@
 For the memory estimate (memory_estimate.py); activation_estimate.py asks the model. Knows nothing of optimizers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from llmdemo.settings.training import TrainConfig
+from llmdemo.settings.training import TrainConfig, rows_of
 from llmdemo.training.activation_estimate import saved_bytes
 
 
@@ -22,6 +22,20 @@ class Batch:
     trained: int
     shared: int = 0
     """Tokens with which all records begin and that go through the model once (loss.py)."""
+
+    def at_once(self, config: TrainConfig) -> "Batch":
+        """What of it goes through the model at once in a run of `config`: all, or a part (TrainConfig.pass_tokens)."""
+        if config.pass_tokens is None:
+            return self
+        together = rows_of(config) // config.batch_size  # rows of an item, which stay together
+        items = config.pass_tokens // (together * max(1, self.length))
+        records = min(self.records, max(1, items) * together)
+        return replace(self, records=records, trained=-(-self.trained * records // self.records))
+
+    def is_one_of_several(self, config: TrainConfig) -> bool:
+        """Whether a step has several forward and backward passes, of which this is what one of them takes."""
+        in_parts = config.pass_tokens is not None and self.records < rows_of(config)
+        return in_parts or config.gradient_accumulation_steps > 1
 
 
 _KEPT: dict[tuple, tuple[int, int, bool]] = {}

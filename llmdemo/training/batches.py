@@ -155,6 +155,20 @@ def share_of(rows: np.ndarray, process: int, processes: int, micro_batches: int)
     return [rows[process * micro_batches + m :: shares] for m in range(micro_batches)]
 
 
+def in_parts(items: np.ndarray, sizes: np.ndarray, most: int) -> list[np.ndarray]:
+    """`items` in their order, in parts that take at most `most` tokens each, padding included, or hold one item.
+
+    sizes [items]: tokens of each.
+    """
+    cuts, longest = [0], 0
+    for place, size in enumerate(sizes.tolist()):
+        longest = max(longest, size)
+        if place > cuts[-1] and longest * (place + 1 - cuts[-1]) > most:
+            cuts.append(place)
+            longest = size
+    return np.split(items, cuts[1:])
+
+
 def like_lengths(lengths: np.ndarray, extra: int, most: int = 256) -> list[np.ndarray]:
     """Places of `lengths`, cut into groups that are padded each to its longest, with the least padding and groups.
 

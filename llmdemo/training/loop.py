@@ -20,7 +20,7 @@ from llmdemo.training import best as bests
 from llmdemo.training import device as devices
 from llmdemo.training import objectives, snapshot
 from llmdemo.training.agreement import SAVE, STOP, Agreement
-from llmdemo.training.batches import Batches, RunData, share_of
+from llmdemo.training.batches import Batches, RunData
 from llmdemo.training.checkpoint import Checkpoint, rng_state, set_rng_state
 from llmdemo.training.halt import Halt, Interrupt, NonFinite, Stopped
 from llmdemo.training.memory_estimate import Batch
@@ -72,7 +72,7 @@ class Loop:
         self.untouched = Untouched()
         if self.processes > 1:
             optimizer.share = take_first
-        if self.processes == 1 and config.gradient_accumulation_steps == 1 and self._one_layer_each():
+        if self.processes == 1 and self._passes.is_one and self._one_layer_each():
             optimizer.refresh_at_once()
 
     def _one_layer_each(self) -> bool:
@@ -200,10 +200,9 @@ class Loop:
         return max(steps, key=lambda step: self.objective.cost(self._batches.rows_of(step)))
 
     def largest_batch(self) -> Batch:
-        """The largest micro-batch of this process, for the memory estimate."""
+        """The largest batch that goes through the model at once, for the memory estimate."""
         rows = self._batches.rows_of(self._longest_step())
-        part = max(share_of(rows, 0, self.processes, self.config.gradient_accumulation_steps), key=len)
-        return self.objective.shape(part)
+        return self.objective.shape(self._passes.largest(rows, self.processes))
 
     def _step(self) -> None:
         started, progress, config = self._began, self.progress, self.config

@@ -133,6 +133,7 @@ def predict(
     `runtime`: bytes that the worker takes on a CPU before it loads a model.
     """
     config = config.resolved()
+    batch = batch.at_once(config)
     precision = devices.precision_of(config, device)
     dtype = devices.weight_dtype(precision)
     try:
@@ -211,7 +212,7 @@ def _summed(parts: _Parts, config: TrainConfig, batch: Batch, device: torch.devi
     )
     offloads = config.offloads and device.type == "cuda"
     kept = 0 if offloads else sizes.low * size
-    several = config.gradient_accumulation_steps > 1
+    several = batch.is_one_of_several(config)
     # The peak is at one of three moments: when the backward pass begins, when it ends, or inside the optimizer's step.
     # Captured passes leave their gradients in sums that are there all the time (captured.py), and several processes in
     # the buffers that they send from (reduce.py).
@@ -277,7 +278,7 @@ def _full_gradients(sizes: _Sizes, config: TrainConfig, batch: Batch, size: int,
         together = 2 * sizes.largest
     elif not config.stagger:
         together = sizes.projected
-    elif config.gradient_accumulation_steps > 1 or config.num_processes > 1 or batch.shared:
+    elif batch.is_one_of_several(config) or config.num_processes > 1 or batch.shared:
         together = max(sizes.largest, int(FIRST_SHARE * sizes.projected))
     else:
         together = sizes.largest

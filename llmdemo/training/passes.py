@@ -12,7 +12,7 @@ from torch import Tensor
 
 from llmdemo.core.errors import first_line
 from llmdemo.core.sentences import say
-from llmdemo.settings.training import TrainConfig
+from llmdemo.settings.training import TrainConfig, rows_of
 from llmdemo.training import device as devices
 from llmdemo.training.batches import share_of
 from llmdemo.training.objectives import Objective
@@ -85,18 +85,21 @@ class Passes:
         self._train()
         if reduction:
             reduction.begin()
-        parts = self._parts(rows, process, processes)
-        for number, part in enumerate(parts, 1):
-            if reduction and send and number == len(parts):
-                reduction.watch()
+        micro_batches = self._micro_batches(rows, process, processes)
+        for number, items in enumerate(micro_batches, 1):
             with devices.autocast(self._precision, self._device):
-                loss, figures = objective.loss_sum(part)
-                loss = loss / count
-            self._optimizer.expect_parts(objective.passes)
-            loss.backward()
-            total = total + loss.detach()
-            for name, value in figures.items():
-                sums[name] += value / count
+                parts = objective.parts(items)
+            for place, part in enumerate(parts, 1):
+                if reduction and send and (number, place) == (len(micro_batches), len(parts)):
+                    reduction.watch()
+                with devices.autocast(self._precision, self._device):
+                    loss, figures = part()
+                    loss = loss / count
+                self._optimizer.expect_parts(objective.passes)
+                loss.backward()
+                total = total + loss.detach()
+                for name, value in figures.items():
+                    sums[name] += value / count
         if reduction and send:
             reduction.finish()
         return total, sums
@@ -105,9 +108,23 @@ class Passes:
         if not self._model.training:  # it goes through every module, of which adapters make thousands
             self._model.train()
 
-    def _parts(self, rows, process: int, processes: int) -> list:
-        parts = share_of(rows, process, processes, self._config.gradient_accumulation_steps)
-        return [part for part in parts if len(part)]
+    def _micro_batches(self, rows, process: int, processes: int) -> list:
+        shares = share_of(rows, process, processes, self._config.gradient_accumulation_steps)
+        return [share for share in shares if len(share)]
+
+    def largest(self, rows, processes: int):
+        """Those of a step's items that take most memory together, of what the first process computes at once."""
+        objective = self._objective
+        shares = self._micro_batches(rows, 0, processes)
+        parts = [part for share in shares for part in objective.place.parts(share, objective.lengths)]
+        return max(parts, key=objective.cost)
+
+    @property
+    def is_one(self) -> bool:
+        """Whether each step of this process is one forward and one backward pass."""
+        most, config = self._config.pass_tokens, self._config
+        whole = most is None or rows_of(config) * int(self._objective.lengths.max()) <= most
+        return whole and config.gradient_accumulation_steps == 1
 
     # ---- captured
 
@@ -120,11 +137,11 @@ class Passes:
         self._train()
         if self._reduction:
             self._reduction.begin()
-        parts = self._parts(rows, process, processes)
-        for number, part in enumerate(parts, 1):
-            batch = self._objective.fixed(part)
+        micro_batches = self._micro_batches(rows, process, processes)
+        for number, items in enumerate(micro_batches, 1):
+            batch = self._objective.fixed(items)
             assert batch is not None, "an objective has this form for all of its items or for none (`_obstacle`)"
-            last = number == len(parts)
+            last = number == len(micro_batches)
             total = total + self._captured.run(batch, scale, first=number == 1, send=send and last)
         if self._reduction and send:
             self._reduction.finish()

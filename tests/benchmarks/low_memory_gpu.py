@@ -3,10 +3,10 @@
     python tests/benchmarks/low_memory_gpu.py --data instruction-data.json [--out figures.json]
     python tests/benchmarks/low_memory_gpu.py --device cpu --shapes tiny --model FOLDER --data FILE --steps 4 --seeds 7
 
-memory: Llama-7B's and Phi-3-mini's shapes with random weights, made in 8 bits, never whole in more: a step of four
-micro-batches of 4 x 256 tokens, and of 16 x 256, rank 1024, activations computed again; bytes by PyTorch and by the driver
-beside those of the memory estimate; seconds beside GaLore in bf16 (8-bit moments, bases in 8 bits, sums off the GPU), where
-there is bitsandbytes.
+memory: Llama-7B's and Phi-3-mini's shapes with random weights, made in 8 bits, never whole in more: a step of the run's own
+loop, of four micro-batches of 4 x 256 tokens, of 16 x 256, and of 16 x 256 in one pass each, rank 1024, activations computed
+again; bytes by PyTorch and by the driver beside those of the memory estimate; seconds, in turns, and beside GaLore in bf16
+(8-bit moments, bases in 8 bits, sums off the GPU), where there is bitsandbytes.
 loss: the starter model (or --model), 84 steps of 8 records, in three orders, weight_bits 8 against 32 (pure bf16 on a GPU,
 as such a run computes; and bf16 over fp32 weights, its default).
 
@@ -24,25 +24,26 @@ import time
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import AutoModelForCausalLM
 
 from llmdemo.core.store import Home
-from llmdemo.data.ingest import add_dataset
 from llmdemo.models import presets, scratch
 from llmdemo.models.load import load_causal, load_config, load_tokenizer
 from llmdemo.settings import Settings
-from llmdemo.training import TrainConfig, build_optimizer, memory_estimate
+from llmdemo.training import TrainConfig, build_optimizer, memory_estimate, refresh_schedule
 from llmdemo.training import device as devices
+from llmdemo.training.batches import RunData, TokenRows
 from llmdemo.training.loop import Loop
-from llmdemo.training.loss import CausalLoss
 from llmdemo.training.prepare import prepare_data
-from llmdemo.training.quantised import LEVELS, QuantisedLinear, QuantisedMatrix, block_of, quantise, quantised_layers
+from llmdemo.training.quantised import LEVELS, QuantisedLinear, QuantisedMatrix, block_of, quantise
 from llmdemo.training.targets import find_targets, put_layer
 
 figures: dict = {}
@@ -94,78 +95,95 @@ def random_matrix(shape: tuple[int, int], device: torch.device) -> QuantisedMatr
     return QuantisedMatrix(high, low, torch.full(units, 0.04 / LEVELS, device=device))
 
 
+class InOnePass(TrainConfig):
+    """Whose micro-batches go through the model whole, as where matrices are not quantised."""
+
+    pass_tokens = None  # type: ignore[assignment]
+
+
+def random_data(vocabulary: int, count: int, held_out: int = 0) -> RunData:
+    """Records of LENGTH random tokens, which are all learned."""
+    random = np.random.default_rng(1)
+    rows = [(ids, ids) for ids in random.integers(5, vocabulary, (count + held_out, LENGTH))]
+    return RunData(TokenRows.from_lists(rows[held_out:]), TokenRows.from_lists(rows[:held_out]), [], {})
+
+
 class Memory:
-    """Steps of one model: until every matrix has its subspace, then some that are measured."""
+    """Steps of one model by the run's own loop: until every matrix has its subspace, then some that are measured."""
 
     def __init__(self, shape: str, settings: dict, device: torch.device):
         self.device, self.entry = device, entry_of(shape)
-        rank = 1024 if device.type == "cuda" else 16
-        self.config = TrainConfig(
-            "x",
-            rank=rank,
-            learning_rate=1e-5,
-            gradient_accumulation_steps=PARTS,
-            activation_checkpointing=True,
-            **settings,
-        ).resolved()
+        self.settings = {
+            **settings, "rank": 1024 if device.type == "cuda" else 16, "learning_rate": 1e-5, "max_length": LENGTH,
+            "gradient_accumulation_steps": PARTS, "activation_checkpointing": True, "warmup_steps": 1,
+        }  # fmt: skip
+        config = self.config_of(4)
         started = time.perf_counter()
-        self.model = random_model(self.entry, device, self.config.quantises)
-        self.optimizer = build_optimizer(self.model, self.config)
-        self.loss = CausalLoss(self.model)
-        self.vocabulary = self.model.config.vocab_size
-        self.name = f"{shape}, {'8 bits' if self.config.quantises else 'bf16'}"
+        self.model = random_model(self.entry, device, config.quantises)
+        self.optimizer = build_optimizer(self.model, config)
+        self.name = f"{shape}, {'8 bits' if config.quantises else 'bf16'}"
         note(f"{self.name}: made in, s", round(time.perf_counter() - started, 1))
 
-    def step(self, rows: int, parts: int) -> float:
+    def config_of(self, rows: int, kind: type[TrainConfig] = TrainConfig) -> TrainConfig:
+        return kind("x", batch_size=rows, **self.settings).resolved()
+
+    def loop_of(self, rows: int, kind: type[TrainConfig] = TrainConfig) -> Loop:
+        config = self.config_of(rows, kind)
+        data = random_data(self.model.config.vocab_size, 4 * config.global_batch)
+        tokenizer = SimpleNamespace(pad_token_id=0, eos_token_id=None)
+        precision = devices.precision_of(config, self.device)
+        return Loop(self.model, tokenizer, self.optimizer, data, config, precision, lambda kind, **fields: None)
+
+    def step(self, loop: Loop) -> float:
         started = time.perf_counter()
-        for _ in range(parts):
-            ids = torch.randint(0, self.vocabulary, (rows, LENGTH), device=self.device)
-            batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
-            (self.loss(batch) / (parts * ids.numel())).backward()
-        self.optimizer.refresh()
-        assert self.optimizer.clip(1.0) < float("inf")
-        self.optimizer.step()
+        loop._step()
+        loop._settle()
         if self.device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - started
 
-    def measure(self, batches: tuple[int, ...]) -> dict[int, float]:
-        """Seconds of a step by batch size, the smallest first, as memory that was taken is not given back."""
-        seconds, waits = {}, 0
+    def measure(self, batches: tuple[int, ...]) -> float:
+        """Seconds of a step of the largest batch. The smallest is first, as memory that was taken is not given back."""
+        loops = {f"{self.name}, {PARTS} x {rows} x {LENGTH}": self.loop_of(rows) for rows in batches}
+        *_, largest = loops
+        first, waits = next(iter(loops.values())), 0
+        first._verify_loss()
         while not all(slot.subspace.ready for slot in self.optimizer.slots):
-            self.step(min(batches), 2)
+            self.step(first)
             waits += 1
         note(f"{self.name}: steps until every matrix has its subspace", waits)
-        for rows in batches:
-            seconds[rows] = statistics.median(self.step(rows, PARTS) for _ in range(STEPS))
-            what = f"{self.name}, {PARTS} x {rows} x {LENGTH}"
-            note(f"{what}: a step, s", round(seconds[rows], 3))
-            self._tell_memory(what, rows)
-        return seconds
+        if first.config.pass_tokens is not None:
+            loops[f"{largest}, in one pass each"] = self.loop_of(batches[-1], InOnePass)
+        for what, loop in loops.items():
+            self.step(loop)
+            self._tell_memory(what, loop)
+        seconds: dict[str, list[float]] = {what: [] for what in loops}
+        for _ in range(STEPS):  # in turns
+            for what, loop in loops.items():
+                seconds[what].append(self.step(loop))
+        for what, found in seconds.items():
+            note(f"{what}: a step, s", round(statistics.median(found), 3))
+        return statistics.median(seconds[largest])
 
-    def _tell_memory(self, what: str, rows: int) -> None:
+    def _tell_memory(self, what: str, loop: Loop) -> None:
+        batch = loop.largest_batch()
+        note(f"{what}: tokens of the largest pass", batch.records * batch.length)
+        predicted = memory_estimate.predict(self.entry, loop.config, batch, self.device)
+        note(f"{what}: predicted, GiB", round(predicted.total / GIB, 2))
+        parts = {key: round(value / GIB, 3) for key, value in predicted.to_dict().items() if key != "rough"}
+        note(f"{what}: predicted parts, GiB", parts)
         if self.device.type != "cuda":
             note(f"{what}: process's peak, GiB", round(devices.peak_bytes(self.device) / GIB, 3))
             return
-        batch = memory_estimate.Batch(rows, LENGTH, rows * (LENGTH - 1))
-        config = replace(self.config, batch_size=rows)
-        predicted = memory_estimate.predict(self.entry, config, batch, self.device)
         free, there = torch.cuda.mem_get_info()
         peak = torch.cuda.max_memory_allocated()
         note(f"{what}: peak of tensors, GiB", round(peak / GIB, 2))
         note(f"{what}: peak by the driver, context and gaps included, GiB", round((there - free) / GIB, 2))
-        note(f"{what}: predicted, GiB", round(predicted.total / GIB, 2))
         note(f"{what}: predicted against the peak of tensors", round(predicted.total / peak - 1, 3))
-        note(
-            f"{what}: predicted parts, GiB",
-            {k: round(v / GIB, 3) for k, v in predicted.to_dict().items() if k != "rough"},
-        )
-        held = sum(t.numel() * t.element_size() for layer in quantised_layers(self.model).values()
-                   for t in (layer.matrix.high, layer.matrix.unit))  # fmt: skip
-        note(f"{what}: quantised matrices, GiB", round(held / GIB, 3))
 
 
 def memory(shapes: list[str], device: torch.device) -> None:
+    refresh_schedule.REFRESH_FLOPS = 1e18  # all first subspaces within some five steps
     for shape in shapes:
         times = {}
         ways = [(IN_8_BITS, (4, 16)), (IN_BF16, (16,))]
@@ -173,10 +191,10 @@ def memory(shapes: list[str], device: torch.device) -> None:
             note(f"{shape}, bf16", "left out, as there is no bitsandbytes")
             ways.pop()
         for settings, batches in ways:
-            if device.type != "cuda":
-                settings, batches = ({}, (2,)) if settings is IN_BF16 else (settings, (2, 4))
+            if device.type != "cuda" and settings is IN_BF16:
+                settings = {}
             measured = Memory(shape, settings, device)
-            times[measured.name] = measured.measure(batches)[batches[-1] if device.type == "cuda" else 2]
+            times[measured.name] = measured.measure(batches)
             del measured
             gc.collect()
             if device.type == "cuda":
@@ -189,6 +207,8 @@ def memory(shapes: list[str], device: torch.device) -> None:
 
 def loss(args, device: torch.device) -> None:
     """Held-out loss after the last step, by order of the records."""
+    from llmdemo.data.ingest import add_dataset
+
     folder = args.model or starter()
     tokenizer = load_tokenizer(folder)
     with tempfile.TemporaryDirectory() as temporary:
@@ -243,7 +263,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--only", default="memory,loss")
     parser.add_argument("--shapes", default="7B,3.8B")
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="for the loss")
     parser.add_argument("--model", type=Path)
     parser.add_argument("--steps", type=int, default=84)
     parser.add_argument("--batch", type=int, default=8)

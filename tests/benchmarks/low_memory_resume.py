@@ -4,7 +4,7 @@
     python tests/benchmarks/low_memory_resume.py --device cpu --shape tiny
 
 The run's own loop, checkpoint and restore, with Llama-7B's shapes and random weights (low_memory_gpu.py makes them), 16 x 256
-random tokens a pass, accumulation 4, rank 1024, activations computed again; eight steps, stopped after five. All matrices
+random tokens a micro-batch, accumulation 4, rank 1024, activations computed again; eight steps, stopped after five. All matrices
 get their first subspace within some four steps, where a run spreads 7B's over some 44. Compared bit for bit, by hashes:
 what the resumed process has read with what the stopped one had, and the ends of both runs. The run that goes straight
 on and the one that is stopped are computed at the same time, so the seconds of a step are no measure of it. Peaks are
@@ -28,14 +28,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import low_memory_gpu as low
 import memory_estimate_check
-import numpy as np
 import torch
 
 from llmdemo.models.load import load_tokenizer
 from llmdemo.training import TrainConfig, build_optimizer, refresh_schedule
 from llmdemo.training import checkpoint as checkpoints
 from llmdemo.training import device as devices
-from llmdemo.training.batches import RunData, TokenRows
 from llmdemo.training.checkpoint import Checkpoint
 from llmdemo.training.loop import Loop
 
@@ -60,12 +58,6 @@ class Peak(threading.Thread):
             self.most = max(self.most, *[used or 0 for used in own], 0)
 
 
-def random_data(vocabulary: int, batch: int) -> RunData:
-    random = np.random.default_rng(1)
-    rows = [(ids, ids) for ids in random.integers(5, vocabulary, (batch * STEPS // 2 + 4, low.LENGTH))]
-    return RunData(TokenRows.from_lists(rows[4:]), TokenRows.from_lists(rows[:4]), [], {})
-
-
 def config_of(device: torch.device) -> TrainConfig:
     on_gpu = device.type == "cuda"
     return TrainConfig(
@@ -85,7 +77,7 @@ def run_part(part: str, shape: str, folder: Path, device: torch.device) -> dict:
     torch.manual_seed(config.seed)
     entry = low.entry_of(shape)
     model = low.random_model(entry, device, True)
-    data = random_data(model.config.vocab_size, config.global_batch)
+    data = low.random_data(model.config.vocab_size, config.global_batch * STEPS // 2, 4)
     precision = devices.precision_of(config, device)
     loop = Loop(
         model, load_tokenizer(folder), build_optimizer(model, config), data, config, precision,

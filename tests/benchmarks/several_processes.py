@@ -22,6 +22,7 @@ import statistics
 import sys
 import time
 from collections import deque
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,9 @@ class Tokens:
         from llmdemo.training.batches import collate
 
         return self._loss(collate(self._rows, items, 0, self._device)), {}
+
+    def parts(self, items):
+        return [partial(self.loss_sum, items)]
 
     def fixed(self, items):
         from llmdemo.training.batches import collate_fixed

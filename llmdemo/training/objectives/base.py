@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,15 +16,17 @@ from llmdemo.core.store import Home
 from llmdemo.data.records import Records
 from llmdemo.decoding.engine import check_tokens
 from llmdemo.models.load import load_causal, load_tokenizer, positions, usable_pad
-from llmdemo.settings.training import TrainConfig
+from llmdemo.settings.training import TrainConfig, rows_of
 from llmdemo.training import device as devices
-from llmdemo.training.batches import POOL, FixedBatch, RunData
+from llmdemo.training.batches import POOL, FixedBatch, RunData, in_parts
 from llmdemo.training.memory_estimate import Batch
 from llmdemo.training.reduce import sum_over_processes
 
 SAMPLES = 2
 """Held-out prompts that the model answers at each evaluation."""
 SAMPLE_TOKENS = 48
+Part = Callable[[], tuple[Tensor, dict[str, float]]]
+"""Gives (sum of the losses [] of a part of a micro-batch, sums of `figures`)."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,20 @@ class Place:
         """Each value's sum over all processes."""
         return values if self.processes == 1 else sum_over_processes(values, self.device)
 
-    def mine(self, lengths: np.ndarray, size: int | None = None) -> list[list[int]]:
-        """This process's share of rows of these lengths, in batches of `size` (the config's batch_size), longest first."""
-        size = size or self.config.batch_size
-        order = np.argsort(-lengths, kind="stable").tolist()
-        return [order[i : i + size] for i in range(0, len(order), size)][self.process :: self.processes]
+    def parts(self, items, lengths: np.ndarray) -> list[np.ndarray]:
+        """These items in parts that may go through the model at once, in their order; lengths: of every item's longest row."""
+        items, most = np.asarray(items), self.config.pass_tokens
+        rows = rows_of(self.config) // self.config.batch_size
+        return [items] if most is None else in_parts(items, rows * lengths[items], most)
+
+    def batches(self, lengths: np.ndarray, size: int | None = None) -> list[np.ndarray]:
+        """Rows of these lengths in batches of at most `size` (the config's batch_size), longest first, for all processes."""
+        size, order = size or self.config.batch_size, np.argsort(-lengths, kind="stable")
+        return [part for i in range(0, len(order), size) for part in self.parts(order[i : i + size], lengths)]
+
+    def mine(self, lengths: np.ndarray, size: int | None = None) -> list[np.ndarray]:
+        """This process's share of `batches`."""
+        return self.batches(lengths, size)[self.process :: self.processes]
 
 
 class Objective:
@@ -161,6 +173,11 @@ class Objective:
     def loss_sum(self, items) -> tuple[Tensor, dict[str, float]]:
         """(sum of the items' losses [], sums of `figures`), to be divided by the step's `normaliser`."""
         raise NotImplementedError
+
+    def parts(self, items) -> list[Part]:
+        """`loss_sum` of a micro-batch as the sum of parts that take less memory (TrainConfig.pass_tokens), each to be called
+        when the one before has gone back."""
+        return [partial(self.loss_sum, part) for part in self.place.parts(items, self.lengths)]
 
     def fixed(self, items) -> FixedBatch | None:
         """These training items in one of few shapes, on the CPU, for `fixed_loss`; None where there is no such form."""

@@ -11,6 +11,7 @@ less time. The loss that is told is that of all texts.
 
 import warnings
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from llmdemo.settings.training import TrainConfig
 from llmdemo.training import padding_free
 from llmdemo.training.batches import Batches, RunData, TokenRows, collate, like_lengths, share_of
 from llmdemo.training.memory_estimate import Batch
-from llmdemo.training.objectives.base import Objective, Place, Source, check_lengths
+from llmdemo.training.objectives.base import Objective, Part, Place, Source, check_lengths
 from llmdemo.training.padding_free import PaddingFree
 
 MOST_JUDGED = 5000
@@ -158,16 +159,23 @@ class Classify(Objective):
         return float(self.weights.cpu()[torch.from_numpy(self.data.train.classes_of(items)).long()].sum().item()) or 1.0
 
     def loss_sum(self, items) -> tuple[torch.Tensor, dict[str, float]]:
-        items, sure = np.asarray(items), 0.0
-        if self.figures:
-            items, sure = self._unsure(items)
+        return self._learned(*(self._unsure(np.asarray(items)) if self.figures else (np.asarray(items), 0.0)))
+
+    def parts(self, items) -> list[Part]:
+        kept, sure = self._unsure(np.asarray(items)) if self.figures else (items, 0.0)
+        parts = self.place.parts(kept, self.lengths)
+        return [partial(self._learned, part, 0.0 if number else sure) for number, part in enumerate(parts)]
+
+    def _learned(self, items: np.ndarray, sure: float) -> tuple[torch.Tensor, dict[str, float]]:
+        """As `loss_sum`, learning from all of these items; `sure`: the weighted loss of those that are not learned from."""
         losses, weights = self._losses(items)
         return losses @ weights + sure, {name: weights.sum().item() for name in self.figures}
 
     @torch.no_grad()
     def _unsure(self, items: np.ndarray) -> tuple[np.ndarray, float]:
         """(the items whose loss reaches `least_loss`, or the one that comes nearest; the weighted loss of the others)."""
-        losses, weights = self._losses(items)
+        parts = [self._losses(part) for part in self.place.parts(items, self.lengths)]
+        losses, weights = map(torch.cat, zip(*parts, strict=True))
         # Autocast keeps the weights that it has cast, and these know no gradient.
         torch.clear_autocast_cache()
         bar = min(self.place.config.least_loss, losses.max().item())

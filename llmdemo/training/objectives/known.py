@@ -75,12 +75,13 @@ class Known:
             yield "asked", {"probe_id": self._probe_id, "records": [_brief(each) for each in self._records]}
         texts = self._answers()
         right = [is_right(text, each["answers"]) for text, each in zip(texts, self._records, strict=True)]
-        groups, size = [], max(1, self._place.config.batch_size)
+        groups = []
         for (name, trained), members in groupby(
             range(len(self._records)), key=lambda i: (self._records[i]["class"], self._records[i]["trained"])
         ):
             items = list(members)
-            total = sum(self._loss(loss_sum, items[i : i + size]) for i in range(0, len(items), size))
+            batches = self._place.batches(self._rows.lengths[items])
+            total = sum(self._loss(loss_sum, [items[place] for place in batch]) for batch in batches)
             groups.append({
                 "class": name, "trained": trained, "n": len(items), "right": sum(right[i] for i in items),
                 "loss": round(total / max(1, self._rows.trained(items)), 6),

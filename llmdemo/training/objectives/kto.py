@@ -8,6 +8,7 @@ Row 2i is item i, row 2i + 1 its prompt with an answer to another prompt.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.data.render import conversation
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training.batches import RunData, TokenRows
-from llmdemo.training.objectives.base import Source
+from llmdemo.training.objectives.base import Part, Source
 from llmdemo.training.objectives.pairs import pair_samples, pairs_of, rows_of
 from llmdemo.training.objectives.preference import Preference, place_size, sums_of
 from llmdemo.training.objectives.tally import Tally
@@ -50,9 +51,19 @@ class Kto(Preference):
         return RunData(_rows(train), _rows(judged), pair_samples(judged, tokenizer), {}, {}, facts)
 
     def loss_sum(self, items) -> tuple[Tensor, dict[str, float]]:
-        items = np.asarray(items)
+        (part,) = self._with_one_kl([np.asarray(items)])
+        return part()
+
+    def parts(self, items) -> list[Part]:
+        return self._with_one_kl(self.place.parts(items, self.lengths))
+
+    def _with_one_kl(self, parts: list[np.ndarray]) -> list[Part]:
+        """The losses of parts of a micro-batch, which have the KL of it all in common."""
         with torch.no_grad():
-            strayed = self._gains("train", 2 * items + 1).mean().clamp(min=0)
+            gains = [self._gains("train", 2 * part + 1) for part in parts]
+        return [partial(self._judge_part, part, torch.cat(gains).mean().clamp(min=0)) for part in parts]
+
+    def _judge_part(self, items: np.ndarray, strayed: Tensor) -> tuple[Tensor, dict[str, float]]:
         return self._summed(self._gains("train", 2 * items), self._desired("train", items), strayed)
 
     def _desired(self, name: str, items: np.ndarray) -> Tensor:
@@ -76,11 +87,12 @@ class Kto(Preference):
         if not count or not self._reference:
             return {}, 0
         size, place, gains = 2 * place_size(self.place), self.place, np.zeros(2 * count)
-        order = np.argsort(-self.data.held_out.lengths.reshape(-1, 2).max(1), kind="stable")
+        order = np.argsort(-self._pair_lengths("held_out"), kind="stable")
         for start in range(place.process * size, count, place.processes * size):
-            rows = rows_of(order[start : start + size])
-            with place.autocast():
-                gains[rows] = self._gains("held_out", rows).float().cpu().numpy()
+            for part in place.parts(order[start : start + size], self._pair_lengths("held_out")):
+                rows = rows_of(part)
+                with place.autocast():
+                    gains[rows] = self._gains("held_out", rows).float().cpu().numpy()
         own, other = torch.tensor(place.sum(gains.tolist())).view(-1, 2).T
         desired = self._desired("held_out", np.arange(count)).cpu()
         loss, figures = self._summed(own, desired, other.mean().clamp(min=0))

@@ -6,6 +6,7 @@ of them compare with, are computed once and kept in the run's folder, token by t
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from llmdemo.settings.training import TrainConfig
 from llmdemo.training.batches import NOT_TRAINED, RunData, TokenRows, collate
 from llmdemo.training.loss import CausalLoss
 from llmdemo.training.memory_estimate import Batch
-from llmdemo.training.objectives.base import Objective, Place, Source, without_dropout
+from llmdemo.training.objectives.base import Objective, Part, Place, Source, without_dropout
 from llmdemo.training.objectives.chat import answered
 from llmdemo.training.objectives.pairs import pair_rows, pair_samples, pairs_of, rows_of
 from llmdemo.training.objectives.preference_losses import WITHOUT_REFERENCE, Answers, margins, pair_losses
@@ -68,7 +69,11 @@ class Preference(Objective):
 
     @property
     def lengths(self) -> np.ndarray:
-        return self.data.train.lengths.reshape(-1, 2).max(1)
+        return self._pair_lengths("train")
+
+    def _pair_lengths(self, name: str) -> np.ndarray:
+        """[pairs] tokens of the longer answer with its prompt."""
+        return self._parts()[name].lengths.reshape(-1, 2).max(1)
 
     def tokens(self, items) -> int:
         return int(self.data.train.lengths.reshape(-1, 2)[items].sum())
@@ -100,19 +105,19 @@ class Preference(Objective):
             self._reference = self._checked(load_file(path))
             return True
         wanted = {"train": rows_of(items), "held_out": np.arange(len(self.data.held_out))}
-        found, total, size = {}, sum(map(len, wanted.values())), place.config.batch_size * place.processes
-        done = 0
+        found, total, done = {}, sum(map(len, wanted.values())), 0
         for name, indices in wanted.items():
             rows, starts = self._parts()[name], self._starts[name]
             values = np.zeros(starts[-1], np.float32)
-            batches = place.mine(rows.lengths[indices])
-            for turn in range(-(-len(indices) // size)):
+            batches = place.batches(rows.lengths[indices])
+            for start in range(0, len(batches), place.processes):
                 report("phase", phase="reference", done=done, total=total)
                 if agree():
                     return False
-                if turn < len(batches):
-                    self._compute(rows, indices[batches[turn]], starts, values)
-                done = min(total, done + size)
+                together = batches[start : start + place.processes]
+                for batch in together[place.process : place.process + 1]:
+                    self._compute(rows, indices[batch], starts, values)
+                done += sum(map(len, together))
             found[name] = np.array(place.sum(values.tolist()), np.float32)
         if place.process == 0:
             aside = path.with_suffix(".part")
@@ -138,10 +143,13 @@ class Preference(Objective):
     # ---- the loss
 
     def loss_sum(self, items) -> tuple[Tensor, dict[str, float]]:
-        return self._judge("train", items)
+        return self._judge("train", items, items)
 
-    def _judge(self, name: str, items) -> tuple[Tensor, dict[str, float]]:
-        """(sum of the pairs' losses, sums of the figures) of these pairs."""
+    def parts(self, items) -> list[Part]:
+        return [partial(self._judge, "train", part, items) for part in self.place.parts(items, self.lengths)]
+
+    def _judge(self, name: str, items, batch) -> tuple[Tensor, dict[str, float]]:
+        """(sum of the pairs' losses, sums of the figures) of these pairs, which are part of `batch`."""
         rows, starts, config = self._parts()[name], self._starts[name], self.place.config
         indices = rows_of(items)
         entropies, of = self._loss.tokens(self._batch(rows, indices))
@@ -163,7 +171,8 @@ class Preference(Objective):
                 # rejected answers are left out: tuning makes them ever rarer, and the policy would not write them.
                 drift = sums_of(ratios.float().square() / 2, of, len(indices)) / counts
                 figures["kl"] = drift[:pairs].sum().item()
-        return pair_losses(chosen, rejected, config).sum(), figures
+        usual = np.diff(starts)[2 * np.asarray(batch)].mean()
+        return pair_losses(chosen, rejected, config, usual).sum(), figures
 
     def _ratios(self, name: str, indices: np.ndarray, entropies: Tensor) -> Tensor:
         """[n] log-ratio of the policy to the reference of each trained token of these rows."""
@@ -177,13 +186,16 @@ class Preference(Objective):
         if not pairs or (self._refers and not self._reference):
             return {}, 0
         size, place = place_size(self.place), self.place
-        order = np.argsort(-self.data.held_out.lengths.reshape(-1, 2).max(1), kind="stable")
+        lengths = self._pair_lengths("held_out")
+        order = np.argsort(-lengths, kind="stable")
         totals = dict.fromkeys(("loss", *self.figures), 0.0)
         for start in range(place.process * size, pairs, place.processes * size):
-            with place.autocast():
-                loss, figures = self._judge("held_out", order[start : start + size])
-            for name, value in {"loss": loss.item(), **figures}.items():
-                totals[name] += value
+            batch = order[start : start + size]
+            for part in place.parts(batch, lengths):
+                with place.autocast():
+                    loss, figures = self._judge("held_out", part, batch)
+                for name, value in {"loss": loss.item(), **figures}.items():
+                    totals[name] += value
         sums = place.sum(list(totals.values()))
         return {name: total / pairs for name, total in zip(totals, sums, strict=True)}, pairs
 

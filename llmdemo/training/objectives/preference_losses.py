@@ -41,11 +41,14 @@ class Answers(NamedTuple):
         return self.log_probability / self.tokens
 
 
-def pair_losses(chosen: Answers, rejected: Answers, config: TrainConfig) -> Tensor:
-    """[pairs] losses. ORPO's cross entropy is the mean over all tokens of the batch's chosen answers, in each of them."""
+def pair_losses(chosen: Answers, rejected: Answers, config: TrainConfig, tokens: float | None = None) -> Tensor:
+    """[pairs] losses. ORPO's cross entropy is the mean over all tokens of the batch's chosen answers, in each of them.
+
+    tokens: of a chosen answer in the mean over a batch of which these are a part; None: they are all of it.
+    """
     if config.preference_loss == "orpo":
         odds = chosen.mean - rejected.mean - (_log_one_less(chosen.mean) - _log_one_less(rejected.mean))
-        entropy = -chosen.log_probability.sum() / chosen.tokens.sum()
+        entropy = -chosen.log_probability.mean() / (tokens or chosen.tokens.mean())
         return entropy - config.beta * functional.logsigmoid(odds)
     if config.preference_loss == "simpo":
         return _smoothed(chosen.mean - rejected.mean - config.simpo_gamma / config.beta, config)

@@ -48,6 +48,7 @@ CONFIGS = [
     {"sample": True, "method": "adamw", "batch_size": 8},
     {"method": "galore", "weight_bits": 8, "batch_size": 4, "max_length": 256, "gradient_accumulation_steps": 4,
      "activation_checkpointing": True},
+    {"method": "galore", "weight_bits": 8, "batch_size": 16, "max_length": 256, "activation_checkpointing": True},
 ]  # fmt: skip
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from llmdemo.core.errors import UserError
-from llmdemo.training.batches import Batches, TokenRows, collate, like_lengths, load_rows, save_rows, share_of
+from llmdemo.training.batches import Batches, TokenRows, collate, in_parts, like_lengths, load_rows, save_rows, share_of
 
 
 def make_rows(count=50, seed=0):
@@ -47,6 +47,13 @@ def test_groups_of_like_length_hold_everything_once_with_little_padding():
 def test_like_lengths_finds_the_best_cut():
     groups = like_lengths(np.array([9, 2, 10, 2]), extra=3)
     assert [group.tolist() for group in groups] == [[2, 0], [1, 3]]
+
+
+def test_parts_hold_every_item_in_order_within_the_bound_and_a_longer_one_alone():
+    items, sizes = np.array([7, 3, 9, 1, 5, 2]), np.array([30, 9, 8, 10, 4, 4])
+    parts = in_parts(items, sizes, 20)
+    assert [part.tolist() for part in parts] == [[7], [3, 9], [1, 5], [2]]  # 10 + 4 + 4 tokens are 3 x 10 with padding
+    assert [part.tolist() for part in in_parts(items, sizes, 1000)] == [items.tolist()]
 
 
 @pytest.mark.parametrize(("processes", "micro"), [(1, 1), (1, 4), (2, 2), (4, 1), (3, 4)])

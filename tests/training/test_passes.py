@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from llmdemo.training import build_optimizer, objectives, passes
+from llmdemo.training import TrainConfig, build_optimizer, objectives, passes
 from llmdemo.training.batches import NOT_TRAINED, RunData, TokenRows, collate_fixed
 from llmdemo.training.objectives import Place
 from llmdemo.training.passes import Passes
@@ -93,6 +93,25 @@ def test_steps_with_sums_over_processes_are_those_without(make_passes, monkeypat
         made, optimizer, told = make_passes(captures, several=several, stagger=False, update_proj_gap=3, **changes)
         found[several] = steps(made, optimizer), [p.detach().clone() for p in made._model.parameters()]
         assert not told and made.captures == captures
+    assert found[True][0] == pytest.approx(found[False][0], rel=1e-9)
+    assert max((a - b).abs().max() for a, b in zip(found[True][1], found[False][1], strict=True)) < 1e-9
+
+
+@pytest.mark.parametrize("method", ["galore", "adamw"])
+def test_of_a_step_in_parts_gradients_are_sent_once_the_last_part_is_in_them(make_passes, monkeypatch, method):
+    """What arrives is what was in a bucket when it was sent; the others send zeros."""
+
+    def all_reduce(flat, async_op=False):
+        sent = flat.clone()
+        return type("Work", (), {"wait": lambda self: flat.copy_(sent)})()
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
+    monkeypatch.setattr(TrainConfig, "pass_tokens", 30)
+    found = {}
+    for several in (False, True):
+        made, optimizer, _ = make_passes(False, several=several, method=method, gradient_accumulation_steps=2)
+        assert len(made._objective.parts(np.arange(6))) > 2
+        found[several] = steps(made, optimizer, 4, 12), [p.detach().clone() for p in made._model.parameters()]
     assert found[True][0] == pytest.approx(found[False][0], rel=1e-9)
     assert max((a - b).abs().max() for a, b in zip(found[True][1], found[False][1], strict=True)) < 1e-9
 

@@ -202,7 +202,7 @@ class Loop:
     def largest_batch(self) -> Batch:
         """The largest batch that goes through the model at once, for the memory estimate."""
         rows = self._batches.rows_of(self._longest_step())
-        return self.objective.shape(self._passes.largest(rows, self.processes))
+        return self._passes.largest(rows, self.processes)
 
     def _step(self) -> None:
         started, progress, config = self._began, self.progress, self.config

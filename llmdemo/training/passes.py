@@ -5,6 +5,7 @@ be had, the run says so and goes on without. Knows nothing of what is done with 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +15,7 @@ from llmdemo.core.errors import first_line
 from llmdemo.core.sentences import say
 from llmdemo.settings.training import TrainConfig, rows_of
 from llmdemo.training import device as devices
+from llmdemo.training.activations import Batch
 from llmdemo.training.batches import share_of
 from llmdemo.training.objectives import Objective
 from llmdemo.training.optimizer import Optimizer
@@ -112,12 +114,14 @@ class Passes:
         shares = share_of(rows, process, processes, self._config.gradient_accumulation_steps)
         return [share for share in shares if len(share)]
 
-    def largest(self, rows, processes: int):
-        """Those of a step's items that take most memory together, of what the first process computes at once."""
+    def largest(self, rows, processes: int) -> Batch:
+        """The largest of what the first process computes at once of a step, with the most trained tokens of any."""
         objective = self._objective
         shares = self._micro_batches(rows, 0, processes)
         parts = [part for share in shares for part in objective.place.parts(share, objective.lengths)]
-        return max(parts, key=objective.cost)
+        batches = [objective.shape(part) for part in parts]
+        largest = max(batches, key=lambda batch: batch.records * batch.length)
+        return replace(largest, trained=max(batch.trained for batch in batches))
 
     @property
     def is_one(self) -> bool:

@@ -61,7 +61,7 @@ class Peak(threading.Thread):
 def config_of(device: torch.device) -> TrainConfig:
     on_gpu = device.type == "cuda"
     return TrainConfig(
-        "x", rank=1024 if on_gpu else 16, batch_size=16 if on_gpu else 2, gradient_accumulation_steps=low.PARTS,
+        "x", rank=1024 if on_gpu else 16, batch_size=16 if on_gpu else 8, gradient_accumulation_steps=low.PARTS,
         activation_checkpointing=True, max_length=low.LENGTH, max_steps=STEPS, eval_steps=0, best_by="last",
         update_proj_gap=50, **low.IN_8_BITS,
     ).resolved()  # fmt: skip

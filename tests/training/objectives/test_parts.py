@@ -118,10 +118,13 @@ def _sums(found) -> dict[str, float]:
 
 def test_the_dearest_part_of_a_step_is_what_memory_is_estimated_for(make):
     passes, objective, _, _ = make(BOUND, **TASKS["chat"])
-    largest = passes.largest(np.argsort(-objective.lengths, kind="stable"), 1)
-    assert objective.cost(largest) == 56 and objective.shape(largest).records == 1
-    whole = make(None, **TASKS["chat"])[0]
-    assert len(whole.largest(np.argsort(-objective.lengths, kind="stable"), 1)) == 6
+    items = np.argsort(-objective.lengths, kind="stable")
+    found = passes.largest(items, 1)
+    parts = [part for share in (items[0::2], items[1::2]) for part in objective.place.parts(share, objective.lengths)]
+    assert (found.records, found.length) == (1, 56)
+    assert found.trained == max(objective.data.train.trained(part) for part in parts) == 38
+    whole = make(None, **TASKS["chat"])[0].largest(items, 1)
+    assert (whole.records, whole.length) == (6, 56)
 
 
 @pytest.mark.parametrize(("bound", "batch", "expected"), [(48, 8, 4), (48, 2, 2), (20, 8, 1), (None, 8, 8)])

@@ -57,19 +57,36 @@ def made_ready(spare, argv: list[str], env: dict[str, str]) -> Tree:
     return tree
 
 
-def start(home, values: dict, waiting: bool) -> dict:
-    from llmdemo.core.events import read_events
-    from llmdemo.core.store import new_id, write_json
-    from llmdemo.jobs import process
-    from llmdemo.jobs.spare import Spare
+def new_run(root: Path, values: dict) -> tuple[Path, list[str], dict[str, str]]:
+    """(a run's folder in this home, its worker's command, that one's environment), by the checkout that is imported."""
+    from llmdemo.core.store import Home, new_id, write_json
     from llmdemo.runs.command import worker_command, worker_environment
     from llmdemo.training import TrainConfig
 
-    run = home.runs / new_id("run")
+    run = Home(root).runs / new_id("run")
     run.mkdir()
     config = TrainConfig.from_dict(values).to_dict()
     write_json(run / "config.json", config)
-    spare, argv, env = Spare(), worker_command(run, config), worker_environment(home.root, config)
+    return run, worker_command(run, config), worker_environment(root, config)
+
+
+def events_of(run: Path, status: int) -> list[dict]:
+    """The events of a worker that has ended. Raises RuntimeError, with the end of its log, where that was no success."""
+    from llmdemo.core.events import read_events
+
+    events = read_events(run / "events.jsonl", 0)[0]
+    if status:
+        raise RuntimeError(f"{events[-1:]} {(run / 'log.txt').read_text()[-1500:]}")
+    return events
+
+
+def start(home, values: dict, waiting: bool) -> dict:
+    from llmdemo.core.events import read_events
+    from llmdemo.jobs import process
+    from llmdemo.jobs.spare import Spare
+
+    run, argv, env = new_run(home.root, values)
+    spare = Spare()
     found: dict = {"way": "waiting" if waiting else "cold"}
     before = 0.0
     if waiting:

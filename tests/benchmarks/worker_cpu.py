@@ -25,31 +25,23 @@ HERE = Path(__file__).resolve().parents[2]
 
 def child(args) -> dict:
     """Figures of one run of `args.methods[0]` by the checkout in the working folder."""
+    from run_start import events_of, new_run  # puts its own checkout first
+
     sys.path.insert(0, os.getcwd())
-    from llmdemo.core.events import read_events
-    from llmdemo.core.store import Home, new_id, write_json
+    from llmdemo.core.store import Home
     from llmdemo.data import add_dataset
-    from llmdemo.runs.command import worker_command, worker_environment
     from llmdemo.settings import Settings
-    from llmdemo.training import TrainConfig
 
     with tempfile.TemporaryDirectory() as name:
         home = Home(Path(name)).prepare()
         dataset = add_dataset(home, Settings(home=home.root), args.data, "records").dataset_id
         values = {"dataset_id": dataset, "model_id": str(args.model), "method": args.methods[0]} | json.loads(args.set)
-        run = home.runs / new_id("run")
-        run.mkdir()
-        config = TrainConfig.from_dict(values).to_dict()
-        write_json(run / "config.json", config)
+        run, argv, env = new_run(home.root, values)
         began = time.time()
         with (run / "log.txt").open("w") as log:
-            code = subprocess.call(
-                worker_command(run, config), stdout=log, stderr=log, env=worker_environment(home.root, config)
-            )
+            status = subprocess.call(argv, stdout=log, stderr=log, env=env)
         ended = time.time()
-        events = read_events(run / "events.jsonl", 0)[0]
-        if code:
-            raise RuntimeError(f"{events[-1:]} {(run / 'log.txt').read_text()[-1500:]}")
+        events = events_of(run, status)
     return figures(events, began, ended)
 
 

@@ -44,32 +44,23 @@ def prepare(folder: Path, shapes: list[str]) -> tuple[Path, str]:
 def ours(
     folder: Path, root: Path, dataset_id: str, shape: str, method: str, steps: int, waiting: bool = False, **more
 ) -> dict:
-    from run_start import made_ready
+    from run_start import events_of, made_ready, new_run
 
-    from llmdemo.core.events import read_events
-    from llmdemo.core.store import Home, new_id, write_json
     from llmdemo.jobs import process
     from llmdemo.jobs.spare import Spare
-    from llmdemo.runs.command import worker_command, worker_environment
-    from llmdemo.training import TrainConfig
 
     values = {"dataset_id": dataset_id, "model_id": str(folder / shape), "max_steps": steps, "method": method}
     values |= {"max_length": 256, "batch_size": 8, "eval_records": 8} | ({"rank": 16} if method == "lora" else {})
-    config = TrainConfig.from_dict(values | more).to_dict()
-    run = Home(root).runs / new_id("run")
-    run.mkdir()
-    write_json(run / "config.json", config)
-    spare, argv, env, log = Spare(), worker_command(run, config), worker_environment(root, config), run / "log.txt"
+    run, argv, env = new_run(root, values | more)
+    spare = Spare()
     if waiting:
         made_ready(spare, argv, env)
     began = time.time()
-    pid, _ = spare.launch(argv, run, env, log, "0" * 32)
+    pid, _ = spare.launch(argv, run, env, run / "log.txt", "0" * 32)
     while (status := process.exit_status(pid)) is None:
         time.sleep(0.02)
     total = time.time() - began
-    events = read_events(run / "events.jsonl", 0)[0]
-    if status:
-        raise RuntimeError(f"{events[-1:]} {log.read_text()[-1500:]}")
+    events = events_of(run, status)
     return _figures(events, began, total)
 
 

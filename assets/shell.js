@@ -20,6 +20,7 @@ import {
   show,
   t,
   tell,
+  unparted,
 } from "./lib/panel.js";
 
 const SOURCES = { hub: "huggingface.co", pypi: "PyPI" };
@@ -52,7 +53,7 @@ define("notice", ({ el, props, watch }) => {
 
 // ---- a few lines of small print: texts as they are, or {word: its key}
 define("facts", ({ el, props, watch }) => {
-  const line = (each) => h("p", { class: "soft print" }, each.word ? t(each.word) : each);
+  const line = (each) => h("p", { class: "soft print" }, each.word ? t(each.word) : unparted(each));
   const draw = () => show(el, (props.value || []).filter(Boolean).map(line));
   watch("value", draw);
   draw();

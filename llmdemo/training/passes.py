@@ -99,6 +99,8 @@ class Passes:
                     loss = loss / count
                 self._optimizer.expect_parts(objective.passes)
                 loss.backward()
+                if self._config.saves_memory:  # what one pass leaves free lies in gaps that do not fit the next
+                    devices.give_back(self._device)
                 total = total + loss.detach()
                 for name, value in figures.items():
                     sums[name] += value / count

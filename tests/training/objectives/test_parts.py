@@ -116,6 +116,17 @@ def _sums(found) -> dict[str, float]:
     return {name: sum(figures[name] for _, figures in found) for name in found[0][1]}
 
 
+@pytest.mark.parametrize("saves", [True, False])
+def test_each_pass_of_a_run_that_saves_memory_gives_its_pages_back(make, monkeypatch, saves):
+    passes, objective, _, _ = make(BOUND, task="chat", activation_checkpointing=saves)
+    given = []
+    monkeypatch.setattr("llmdemo.training.device.give_back", given.append)
+    items = np.argsort(-objective.lengths, kind="stable")
+    passes(items, 0, 1)
+    parts = sum(len(objective.parts(share)) for share in (items[0::2], items[1::2]))
+    assert len(given) == (parts if saves else 0)
+
+
 def test_the_dearest_part_of_a_step_is_what_memory_is_estimated_for(make):
     passes, objective, _, _ = make(BOUND, **TASKS["chat"])
     items = np.argsort(-objective.lengths, kind="stable")

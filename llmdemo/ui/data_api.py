@@ -35,7 +35,8 @@ def endpoints(services: Services) -> list[Callable]:
         files becomes one data set, whose source.files tells each one's first_row, rows, kept and problems.
         columns says which column is which where their names are not known: {"prompt": "question", "response": "reply"},
         {"text": …, "label": …}, {"text": …} or {"prompt": …, "chosen": …, "rejected": …}; also messages, input, system,
-        history, tools, desired, split, alternatives (other right answers) and kind (each is held out in its share).
+        history, tools, desired, split, alternatives (other right answers) and kind (each is held out in its share); only the
+        last three may name a column that has another role too.
         task: "chat", "text", "classify", "preference", or "" for what the columns say. tokenizer: of rows that are token ids
         (input_ids, and labels, attention_mask), which are kept as they are, the id of the model whose tokenizer made them. Returns
         dataset_id, format, task, rows, kept, problems [{row, code, message}], unused [column or key], tokens

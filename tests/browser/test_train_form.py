@@ -63,7 +63,7 @@ def test_presets_tell_memory_first_and_a_missing_network_is_a_sentence(tiny_app,
     page.locator("#train-model").select_option("+")
     row = page.locator(".preset").filter(has_text="SmolLM2-135M")
     expect(row.locator(".preset-cost")).to_have_text(
-        re.compile(r"[\d.]+ GB, (fits|[\d.]+ [GM]B too much)"), timeout=240 * SECONDS
+        re.compile(r"[\d.]+\sGB, (fits|[\d.]+\s[GM]B too much)"), timeout=240 * SECONDS
     )
     large = page.locator(".preset").filter(has_text="Meta-Llama-3-8B")
     expect(large).to_contain_text("too much")

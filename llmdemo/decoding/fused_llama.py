@@ -74,10 +74,11 @@ class FusedLlamaWeights:
         self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
         self.head_dim = getattr(config, "head_dim", None) or config.hidden_size // self.heads
         self.eps = config.rms_norm_eps
+        self._epsilon = torch.tensor(self.eps, dtype=torch.float32)
         self.rotary = inner.rotary_emb
         # longrope turns the positions of a long text by other angles than those of a short one
         self.turns_alike = getattr(self.rotary, "rope_type", "") != "longrope"
-        self.embedding = inner.embed_tokens.weight  # (V, hidden), the model's own
+        self.embedding = inner.embed_tokens.weight.detach()  # (V, hidden), the model's own
         self.int8 = int8 and can_int8(self.device)
         self.use_packed = can_pack(self.device, self.dtype)
         self.use_fp16 = self.dtype == torch.float32 and can_fp16(self.device)
@@ -85,12 +86,27 @@ class FusedLlamaWeights:
         """Relative distance of the logits from the model's own, once backend.py has measured it."""
         self.layers = [self._layer(layer) for layer in inner.layers]
         self.slots = Slots(len(self.layers), self.kv_heads, self.head_dim, self.dtype, self.device)
-        self.norm = self._cast(inner.norm.weight)
+        self.norm = self._norm_weight(inner.norm)
         self.head = self._linear([model.lm_head])
         self.vocabulary = model.lm_head.weight.shape[0]
 
     def _cast(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.detach().to(self.dtype)
+
+    def _norm_weight(self, norm) -> torch.Tensor:
+        """(hidden,), as `_normed` wants it."""
+        weight = self._cast(norm.weight)
+        return weight.float() if self.device.type == "cpu" else weight
+
+    def _normed(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """RMSNorm of x (M, hidden)."""
+        if self.device.type != "cpu":
+            return F.rms_norm(x, (x.shape[-1],), weight, self.eps)
+        # the same in fewer operations than torch's, each of which takes longer to begin than to compute
+        wide = x.float()
+        squares = wide.square().sum(-1, keepdim=True)  # (M, 1)
+        scale = torch.add(self._epsilon, squares, alpha=1 / x.shape[-1]).rsqrt_()
+        return (wide * scale).mul_(weight).to(self.dtype)
 
     def _linear(self, parts, rotated: int = 0) -> Linear:
         """The linears `parts` as one; the first `rotated` of them have their rows paired for the complex rotation."""
@@ -118,10 +134,10 @@ class FusedLlamaWeights:
     def _layer(self, layer):
         attention, mlp = layer.self_attn, layer.mlp
         return (
-            self._cast(layer.input_layernorm.weight),
+            self._norm_weight(layer.input_layernorm),
             self._linear([attention.q_proj, attention.k_proj, attention.v_proj], rotated=2),
             self._linear([attention.o_proj]),
-            self._cast(layer.post_attention_layernorm.weight),
+            self._norm_weight(layer.post_attention_layernorm),
             self._linear([mlp.gate_proj, mlp.up_proj]),
             self._linear([mlp.down_proj]),
         )
@@ -129,27 +145,28 @@ class FusedLlamaWeights:
     def hidden_states(self, tokens: torch.Tensor, parts: Sequence[Part]) -> torch.Tensor:
         """(M, hidden) of the M new nodes of all `parts`, whose tokens follow one another in `tokens` (M,)."""
         hidden = F.embedding(tokens, self.embedding).to(self.dtype)
-        width = (hidden.shape[-1],)
-        sizes = [part.rows for part in parts]
+        sizes, heads = [part.rows for part in parts], (self.heads, self.kv_heads, self.kv_heads)
         # of all parts at once: sixteen requests would be sixteen times as many small operations
         rotation = (
             torch.cat([part.rotation.expand(part.rows, -1) for part in parts]) if len(parts) > 1 else parts[0].rotation
         )
         for i, (norm1, qkv, out, norm2, gate_up, down) in enumerate(self.layers):
-            x = qkv(F.rms_norm(hidden, width, norm1, self.eps)).view(
-                len(tokens), -1, self.head_dim
-            )  # (M, Hq + 2·Hkv, D)
-            q, k = rotated(x[:, : -self.kv_heads], rotation).split((self.heads, self.kv_heads), 1)
-            own = zip(q.split(sizes), k.split(sizes), x[:, -self.kv_heads :].split(sizes), strict=True)
-            mixed = [part.attend(i, *each) for part, each in zip(parts, own, strict=True)]
-            hidden = out.plus(hidden, torch.cat(mixed) if len(mixed) > 1 else mixed[0])
-            gate, up = gate_up(F.rms_norm(hidden, width, norm2, self.eps)).chunk(2, -1)
-            hidden = down.plus(hidden, F.silu(gate) * up)
+            x = qkv(self._normed(hidden, norm1)).view(len(tokens), -1, self.head_dim)  # (M, Hq + 2·Hkv, D)
+            rotate_(x[:, : -self.kv_heads], rotation)
+            q, k, v = x.split(heads, 1)
+            if len(parts) > 1:
+                own = zip(q.split(sizes), k.split(sizes), v.split(sizes), strict=True)
+                mixed = torch.cat([part.attend(i, *each) for part, each in zip(parts, own, strict=True)])
+            else:
+                mixed = parts[0].attend(i, q, k, v)
+            hidden = out.plus(hidden, mixed)
+            gate, up = gate_up(self._normed(hidden, norm2)).chunk(2, -1)
+            hidden = down.plus(hidden, F.silu(gate).mul_(up))
         return hidden
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """(M, V) of hidden states (M, hidden)."""
-        return self.head(F.rms_norm(hidden, (hidden.shape[-1],), self.norm, self.eps))
+        return self.head(self._normed(hidden, self.norm))
 
     def batched_logits(self, requests: Sequence[Parts]) -> list[torch.Tensor]:
         """Logits (M, V) of each request, over its parts one after another, from one forward over all of them."""
@@ -333,7 +350,9 @@ class Chain:
         self.position += count
 
 
-def rotated(x: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
-    """x (M, H, D) rotated by `rotation` (M or 1, D/2) complex."""
-    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))  # (M, H, D/2)
-    return torch.view_as_real(pairs * rotation[:, None]).flatten(-2).to(x.dtype)
+def rotate_(x: torch.Tensor, rotation: torch.Tensor) -> None:
+    """Rotates x (M, H, D) in place by `rotation` (M or 1, D/2) complex."""
+    wide = x.float()
+    torch.view_as_complex(wide.view(*x.shape[:-1], -1, 2)).mul_(rotation[:, None])  # (M, H, D/2)
+    if wide is not x:
+        x.copy_(wide)

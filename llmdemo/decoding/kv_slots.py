@@ -112,6 +112,8 @@ class SlotPart:
         self.logits = self.rows if logits is None else logits
         self.slot = slot if slot is not None and slot.chunk.slots > 1 else None
         self.following = self.surprise = self._wide = torch.empty(0)
+        self._seen: list[Sequence[torch.Tensor]] = []
+        self._new: list[Sequence[torch.Tensor]] = []
 
     @property
     def group(self) -> tuple[int, int]:
@@ -120,15 +122,22 @@ class SlotPart:
 
     def attend(self, layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """fused_llama.Part.attend."""
-        self.keys[layer, :, self.place] = k.transpose(0, 1)
-        self.values[layer, :, self.place] = v.transpose(0, 1)
-        keys, values = self.keys[layer, :, : self.end], self.values[layer, :, : self.end]
         rows, heads, dim = q.shape
-        group = heads // len(keys)
-        q = q.view(rows, -1, group, dim).transpose(0, 1).reshape(-1, rows * group, dim)  # (Hkv, M·G, D)
-        if layer == 0:
+        group = heads // k.shape[1]
+        if layer == 0:  # of all layers at once, each of which would be two operations more
             self._wide = self.mask[:, None].expand(-1, group, -1).reshape(1, 1, rows * group, self.end)
-        mixed = F.scaled_dot_product_attention(q[None], keys[None], values[None], attn_mask=self._wide)[0]
+            every = (self.keys, self.values)
+            self._seen = [each[:, None, :, : self.end].unbind() for each in every]
+            if isinstance(self.place, slice):
+                self._new = [each[:, :, self.place].transpose(1, 2).unbind() for each in every]
+        if isinstance(self.place, slice):
+            self._new[0][layer].copy_(k)
+            self._new[1][layer].copy_(v)
+        else:
+            self.keys[layer, :, self.place] = k.transpose(0, 1)
+            self.values[layer, :, self.place] = v.transpose(0, 1)
+        q = q.view(rows, -1, group, dim).transpose(0, 1).reshape(1, -1, rows * group, dim)  # (1, Hkv, M·G, D)
+        mixed = F.scaled_dot_product_attention(q, self._seen[0][layer], self._seen[1][layer], attn_mask=self._wide)
         return mixed.view(-1, rows, group, dim).transpose(0, 1).reshape(rows, heads * dim)
 
 

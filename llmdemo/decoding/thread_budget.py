@@ -6,9 +6,10 @@ slower than one. Knows no models and no lanes.
 """
 
 import os
+import threading
 import time
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 
@@ -20,12 +21,26 @@ _PAUSE_SECONDS = 0.0005
 
 
 def runnable() -> int | None:
-    """How many threads of the whole machine want to compute at this moment, this one among them; None if unknown."""
+    """How many threads of the whole machine want to compute at this moment, this one among them; None if unknown.
+
+    OpenMP's threads of this process are not counted: they run for milliseconds after each product, in wait of the next.
+    """
     try:
         with open("/proc/loadavg", encoding="ascii") as file:
-            return int(file.read().split()[3].partition("/")[0])
+            running = int(file.read().split()[3].partition("/")[0])
     except (OSError, ValueError, IndexError):
         return None
+    return max(1, running - _waiting_for_products()) if running > 1 else running
+
+
+def _waiting_for_products() -> int:
+    """How many running threads of this process are not Python's."""
+    python, found = {thread.native_id for thread in threading.enumerate()}, 0
+    for number in os.listdir("/proc/self/task"):
+        if int(number) not in python:
+            with suppress(OSError), open(f"/proc/self/task/{number}/stat", "rb") as file:
+                found += file.read().rpartition(b") ")[2][:1] == b"R"
+    return found
 
 
 class ThreadBudget:

@@ -58,6 +58,21 @@ def test_qwen_with_its_biases_gets_the_fused_forward_too(tiny_qwen):
     assert torch.allclose(got, want, atol=2e-4 * want.abs().max().item())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_small_states_are_normed_with_the_models_epsilon_inside_the_root(tiny_llama, monkeypatch, dtype):
+    monkeypatch.setattr(fused_llama, "cpu_has_bf16", lambda: True)
+    model = tiny_llama(1)
+    weight = model.model.norm.weight.data.uniform_(0.5, 2)
+    weights = FusedLlamaWeights(model, dtype)
+    for size in (1.0, 3e-3, 0.0):  # as large as √ε
+        x = (size * torch.randn(5, len(weight))).to(dtype)
+        want = torch.nn.functional.rms_norm(
+            x.float(), weight.shape, weight.to(dtype).float(), model.config.rms_norm_eps
+        )
+        got = weights._normed(x, weights.norm)
+        assert got.dtype == dtype and torch.allclose(got.float(), want, rtol=1e-5 if dtype == torch.float32 else 8e-3)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_nodes_without_a_live_descendant_are_cleared_without_a_trace(tiny_llama, monkeypatch, seed):
     monkeypatch.setattr(fused_llama, "_FIRST_STEPS", 2)

@@ -1,6 +1,8 @@
 """Threads of a step: all when the machine is idle, one when others compute, and never any other text for it."""
 
+import io
 import itertools
+import os
 import threading
 
 import pytest
@@ -83,6 +85,30 @@ def test_a_busy_machine_changes_no_text(two_threads, tiny_llama, monkeypatch):
         return {name: result.token_ids for step in steps for name, result in step.results.items()}
 
     assert texts(1) == texts(9)
+
+
+def test_torchs_own_threads_that_wait_for_the_next_product_are_no_other_program(two_threads, monkeypatch):
+    """They go on running for milliseconds: counted, they would take the second thread from every other step."""
+    x, native = torch.ones(1000, 1000), {thread.native_id for thread in threading.enumerate()}
+    for _ in range(3):
+        x @ x
+    if not any(int(number) not in native for number in os.listdir("/proc/self/task")):
+        pytest.skip("this torch computes in one thread")
+    real, running = open, "R"
+
+    def opened(path, *given, **named):
+        if path == "/proc/loadavg":
+            return io.StringIO(f"1.00 1.00 1.00 {1 + others}/200 4242")
+        thread = str(path).removeprefix("/proc/self/task/").removesuffix("/stat")
+        return (
+            io.BytesIO(f"{thread} (a (b) c) {running} 1".encode()) if thread.isdigit() else real(path, *given, **named)
+        )
+
+    monkeypatch.setattr("builtins.open", opened)
+    others = sum(int(number) not in native for number in os.listdir("/proc/self/task"))
+    assert runnable() == 1
+    running = "S"
+    assert runnable() == 1 + others
 
 
 def test_the_machine_can_be_asked_or_says_that_it_cannot():

@@ -6,6 +6,7 @@ have changed.
 
 import logging
 import weakref
+from contextlib import nullcontext
 
 import torch
 from torch import nn
@@ -13,6 +14,7 @@ from torch import nn
 from llmdemo.core.errors import UserError
 from llmdemo.decoding.fused_llama import FusedLlamaForward, FusedLlamaWeights
 from llmdemo.decoding.graphs import StaticForward, kernels_for
+from llmdemo.decoding.huge_pages import in_huge_pages
 from llmdemo.decoding.past import NOTES, PROVED, ModelForward
 from llmdemo.decoding.thread_budget import ThreadBudget
 
@@ -20,6 +22,8 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.float32}
 _kept: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _proved: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 """By the outline that models with other weights were copied from (their `outline`): the forms in which one of them passed."""
+_IN_CACHES = 2**25
+"""Bytes of weights up to which they need not come from memory."""
 _log = logging.getLogger(__name__)
 
 
@@ -101,9 +105,14 @@ def _key(model, precision: str) -> tuple:
 def _make(model, dtype: torch.dtype, int8: bool) -> FusedLlamaWeights | None:
     if not plain_llama(model) or not _fits(model, dtype):
         return None
-    threads = ThreadBudget(next(model.parameters()).device)
+    device = next(model.parameters()).device
+    # copies of an outline are made while somebody waits, for a few tokens
+    lasting = device.type == "cpu" and not hasattr(model, "outline")
+    size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    threads = ThreadBudget(device)
     with threads.limited(), torch.inference_mode():
-        weights = FusedLlamaWeights(model, dtype, int8, threads)
+        with in_huge_pages() if lasting and size > _IN_CACHES else nullcontext():
+            weights = FusedLlamaWeights(model, dtype, int8, threads)
         if int8 and not weights.int8:
             return None
         outline, form = getattr(model, "outline", lambda: None)(), (dtype, int8)

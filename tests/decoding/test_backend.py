@@ -1,4 +1,5 @@
 import weakref
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -113,6 +114,17 @@ def test_fused_weights_are_made_once_and_again_when_the_model_has_changed(tiny_l
     assert second is not first
     with torch.inference_mode():
         assert difference(model, second) < 1e-3 < difference(model, first)
+
+
+def test_weights_that_must_come_from_memory_and_last_are_in_huge_pages(tiny_llama, monkeypatch):
+    asked = []
+    monkeypatch.setattr(backend, "in_huge_pages", lambda: asked.append(1) or nullcontext())
+    assert fused_weights(tiny_llama(3)) and not asked
+    monkeypatch.setattr(backend, "_IN_CACHES", 0)
+    outlined = tiny_llama(4)
+    outlined.outline = weakref.ref(tiny_llama(1))
+    assert fused_weights(outlined) and not asked
+    assert fused_weights(tiny_llama(5)) and asked
 
 
 def test_a_model_that_only_looks_plain_is_found_out(tiny_llama, caplog):

@@ -43,9 +43,9 @@ def owner(visit, shared):
     page = visit(f"{shared}sign-in", viewport={"width": 1280, "height": 900})
     page.fill("input[name=name]", "ann")
     page.fill("input[name=password]", "secret")
-    page.press("input[name=password]", "Enter")
     waiting = ExitStack()
-    waiting.enter_context(held(page, "models"))
+    waiting.enter_context(held(page, "models"))  # before the page is there, which may ask at once
+    page.press("input[name=password]", "Enter")
     page.release_models = waiting.close
     page.click('#panels button[role=tab][data-tab-id="arena"]')
     page.wait_for_selector("#votes summary")

@@ -66,7 +66,7 @@ class BeamLane:
         lengths = torch.arange(1, self.max_new + 1, dtype=torch.float64)
         self.norms = (lengths**self.lane.length_penalty).float().to(device)  # (max_new,)
         hopeful = self.lane.early_stopping == "never" and self.lane.length_penalty > 0
-        self.hoped_norms = self.norms[-1:].expand(self.max_new) if hopeful else self.norms
+        self.hoped_norms = self.norms[-1:].repeat(self.max_new) if hopeful else self.norms
 
     def choose(self, rows: Rows, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
         """(tokens (B,) int64, parents (B,) int64 within the lane, packed numbers) for B rows at step t (1,) int64.

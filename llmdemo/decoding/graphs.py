@@ -10,28 +10,45 @@ import logging
 import weakref
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from llmdemo.core.errors import first_line
 from llmdemo.decoding.fused_llama import FusedLlamaForward, FusedLlamaWeights
+from llmdemo.decoding.lane_maker import LaneMaker
+from llmdemo.decoding.lanes import Rows
 from llmdemo.decoding.run import Run, choose
 from llmdemo.decoding.steps import Step
+from llmdemo.settings.decoding import DecodeSettings
 
 _log = logging.getLogger(__name__)
 _AGREES = 0.1
 """Relative difference of logits, in 16 bits, above which a step keeps to torch's own kernels; as backend.py allows."""
-_kernels: weakref.WeakKeyDictionary[FusedLlamaWeights, Any] = weakref.WeakKeyDictionary()
+
+
+class Kernels(NamedTuple):
+    """What computes a step on a GPU instead of torch."""
+
+    layers: Callable[..., torch.Tensor]
+    """gpu_layers.layers, for at most `most_rows` rows."""
+    most_rows: int
+    rows_of: Callable[[torch.Tensor, int], Rows]
+    """As lanes.Rows.of: gpu_rows.rows_of."""
+    lane_chooses: Callable[[Any, Rows, torch.Tensor], Any]
+    """As a lane's own `choose`: gpu_lanes.choose."""
+
+
+_kernels: weakref.WeakKeyDictionary[FusedLlamaWeights, Kernels | None] = weakref.WeakKeyDictionary()
 
 
 class StaticForward(FusedLlamaForward):
     """The fused forward with every shape and address fixed between calls of `make_room`."""
 
-    def __init__(self, weights: FusedLlamaWeights, kernels: Any = None):
-        """`kernels`: the module gpu_layers, where a step is computed by it; see `kernels_for`."""
+    def __init__(self, weights: FusedLlamaWeights, kernels: Kernels | None = None):
+        """`kernels`: what computes a step instead of torch; see `kernels_for`."""
         super().__init__(weights)
-        self._kernels = kernels
+        self.kernels = kernels
 
     def prefill(self, prompt_ids: list[int], rows: int, max_new: int) -> torch.Tensor:
         """Logits (1, V) after the prompt."""
@@ -51,13 +68,12 @@ class StaticForward(FusedLlamaForward):
 
     def step(self, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
         """Logits (R, V), as FusedLlamaForward.step; waits for nothing, so that it can be captured. See `count`."""
-        self.mask.copy_(self.mask[parents])
-        self.mask.scatter_(1, self.nodes[:, None], 0.0)
-        if self._kernels and self.rows <= self._kernels.MOST_ROWS:
-            hidden = self._kernels.layers(
-                self.w, tokens, self.keys, self.values, self.mask, self.nodes, self.rotation, self.place
-            )
+        if self.kernels and self.rows <= self.kernels.most_rows:
+            cache = (self.keys, self.values, self.mask, self.nodes, self.rotation, self.place)
+            hidden = self.kernels.layers(self.w, tokens, parents, *cache)
         else:
+            self.mask.copy_(self.mask[parents])
+            self.mask.scatter_(1, self.nodes[:, None], 0.0)
             hidden = self._layers(tokens, self.rotation.index_select(0, self.place), self.mask, self.nodes)
         self.place += 1
         self.nodes += self.rows
@@ -80,31 +96,38 @@ class StaticForward(FusedLlamaForward):
         return grown
 
 
-def kernels_for(weights: FusedLlamaWeights) -> Any:
-    """The module gpu_layers, where there is Triton and it is tried and found to compute what torch does; else None."""
+def kernels_for(weights: FusedLlamaWeights) -> Kernels | None:
+    """The Kernels, where there is Triton and they are tried and found to compute what torch does; else None."""
     if weights not in _kernels:
         _kernels[weights] = _tried(weights)
     return _kernels[weights]
 
 
-def _tried(weights: FusedLlamaWeights) -> Any:
+def _tried(weights: FusedLlamaWeights) -> Kernels | None:
     try:
-        from llmdemo.decoding import gpu_layers  # only where there is a GPU: Triton comes with torch for CUDA
+        # only where there is a GPU: Triton comes with torch for CUDA
+        from llmdemo.decoding import gpu_lanes, gpu_layers, gpu_rows
     except ImportError:
         return None
     if not gpu_layers.fits(weights):
         return None
+    kernels = Kernels(gpu_layers.layers, gpu_layers.MOST_ROWS, gpu_rows.rows_of, gpu_lanes.choose)
     try:
         with torch.inference_mode(), _current(weights.device):
-            want, got = (_some_step(StaticForward(weights, kernels)) for kernels in (None, gpu_layers))
-        apart = float((want - got).norm() / want.norm())
+            want, got = (_some_step(StaticForward(weights, way)) for way in (None, kernels))
+            apart = float((want - got).norm() / want.norm())
+            logits = torch.randn(3, weights.vocabulary, generator=torch.Generator().manual_seed(5)).to(weights.device)
+            alike = torch.equal(_some_choice(4 * logits), _some_choice(4 * logits, *kernels[2:]))
     except Exception as error:  # whatever keeps a kernel from being compiled here: torch's own do the same
         _log.warning("The GPU kernels cannot be had here, so steps go without them: %s", first_line(error))
         return None
-    if apart <= _AGREES:
-        return gpu_layers
-    _log.warning("The GPU kernels differ by %.2g, so steps go without them.", apart)
-    return None
+    if apart > _AGREES:
+        _log.warning("The GPU kernels differ by %.2g, so steps go without them.", apart)
+        return None
+    if not alike:
+        _log.warning("The GPU kernels choose other tokens, so steps go without them.")
+        return None
+    return kernels
 
 
 def _current(device: torch.device) -> AbstractContextManager:
@@ -121,6 +144,15 @@ def _some_step(forward: StaticForward) -> torch.Tensor:
         logits = forward.step(tokens, torch.tensor(order, device=device))
         forward.count()
     return logits.double()
+
+
+def _some_choice(logits: torch.Tensor, *ways: Any) -> torch.Tensor:
+    """(N,) what the usual lanes choose from logits (3, V), by kernels or by torch; where no two are equal, they agree."""
+    settings = DecodeSettings.from_dict({"num_beams": 3, "max_new_tokens": 4})
+    lanes = [LaneMaker([7], settings, 4, [], logits.device).lane(lane) for lane in settings.lanes]
+    places = torch.arange(sum(lane.rows for lane in lanes), device=logits.device) % len(logits)
+    t = torch.ones(1, dtype=torch.int64, device=logits.device)
+    return torch.cat(choose(lanes, logits[places], t, None, _after_one_another, *ways)[:2])
 
 
 class Branches:
@@ -207,7 +239,8 @@ class GraphRun(Run):
     def _body(self) -> torch.Tensor:
         """One step on fixed addresses: reads and writes self.tokens, parents, t and the lanes' and forward's state."""
         logits = self.forward.step(self.tokens, self.parents)
-        tokens, parents, packed = choose(self.lanes, logits, self.t, beside=self._beside)
+        ways = self.forward.kernels[2:] if self.forward.kernels else ()
+        tokens, parents, packed = choose(self.lanes, logits, self.t, None, self._beside, *ways)
         self.tokens.copy_(tokens)
         self.parents.copy_(parents)
         self.t += 1

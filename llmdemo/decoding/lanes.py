@@ -40,11 +40,12 @@ class Rows:
     """What the lanes share of one forward; R rows, vocabulary V, the K likeliest tokens."""
 
     every_logits: torch.Tensor  # (M, V) float32
-    every_logprobs: torch.Tensor  # (M, V) float32
+    every_logprobs: torch.Tensor | None  # (M, V) float32; None: see `lifts`
     top_logprobs: torch.Tensor  # (R, K) float32, downwards
     top_tokens: torch.Tensor  # (R, K) int64
     entropies: torch.Tensor  # (R,) float32, nats
     places: torch.Tensor | None = None  # (R,) which of the M each row is; None: the one of its own number
+    lifts: torch.Tensor | None = None  # (M, 2) float32: what less both of a row is its log-probabilities
 
     @classmethod
     def of(cls, logits: torch.Tensor, width: int) -> "Rows":
@@ -63,11 +64,21 @@ class Rows:
     @property
     def logprobs(self) -> torch.Tensor:
         """(R, V)."""
+        if self.every_logprobs is None:
+            assert self.lifts is not None and self.places is None
+            return self._lowered(self.every_logits, self.lifts)
         return self.every_logprobs if self.places is None else self.every_logprobs[self.places]
 
     def logprobs_of(self, rows: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        """Of `tokens` (N,) in these `rows` (N,), without a copy of all others."""
+        """(N,) of `tokens` (N,) in these `rows` (N,), without a copy of all others."""
+        if self.every_logprobs is None:
+            assert self.lifts is not None and self.places is None
+            return self._lowered(self.every_logits[rows, tokens][:, None], self.lifts[rows])[:, 0]
         return self.every_logprobs[rows if self.places is None else self.places[rows], tokens]
+
+    @staticmethod
+    def _lowered(logits: torch.Tensor, lifts: torch.Tensor) -> torch.Tensor:
+        return (logits - lifts[:, :1] - lifts[:, 1:]).clamp_(min=LOWEST)
 
     def part(self, first: int, count: int) -> "Rows":
         """The rows of one lane."""
@@ -75,7 +86,8 @@ class Rows:
         few = (self.top_logprobs[own], self.top_tokens[own], self.entropies[own])
         if self.places is not None:
             return Rows(self.every_logits, self.every_logprobs, *few, self.places[own])
-        return Rows(self.every_logits[own], self.every_logprobs[own], *few)
+        every = None if self.every_logprobs is None else self.every_logprobs[own]
+        return Rows(self.every_logits[own], every, *few, lifts=None if self.lifts is None else self.lifts[own])
 
     def at(self, places: Sequence[int]) -> "Rows":
         """The rows at these places of all that a forward gave, one of them maybe several times."""
@@ -204,11 +216,11 @@ class TokenLane:
             token = scores.argmax().view(1)
             filtered = (top == token).double()
             chosen = size = mass = torch.ones(1, dtype=torch.float64, device=logits.device)
-        masked = masked_mass(self.penalties, rows.logprobs)
+        masked = masked_mass(self.penalties, rows.logprobs) if self.penalties is not None else []
         if self.penalties is not None:
             self.penalties.extend(token, None, t)
         rank = (logits > logits[token]).sum().view(1)
-        logprob = rows.logprobs[0][token]
+        logprob = rows.logprobs_of(torch.zeros_like(token), token)
         packed = [
             token,
             logprob,

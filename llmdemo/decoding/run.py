@@ -7,7 +7,7 @@ way, and their logits are the same. A speculative lane's tokens are a branch of 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -220,27 +220,50 @@ def choose(
     t: torch.Tensor,
     places: Sequence[int] | None = None,
     beside: Callable[[int], AbstractContextManager] = lambda lane: nullcontext(),
+    rows_of: Callable[[torch.Tensor, int], Rows] = Rows.of,
+    lane_chooses: Callable[[Any, Rows, torch.Tensor], Any] = lambda lane, rows, t: lane.choose(rows, t),
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(next tokens (R,), their parents (R,) among the lanes' rows, all lanes' packed numbers) from logits (M, V).
 
     `places`: which row of the logits each row of the lanes is; None: the one of its own number. `beside`: around what the
-    lane of this number chooses, which needs nothing of the others'.
+    lane of this number chooses, which needs nothing of the others'. `rows_of`, `lane_chooses`: how both are computed.
     """
     if places is not None:
         logits = logits[: max(places) + 1]
-    rows = Rows.of(logits, max(lane.width for lane in lanes))
+    rows = rows_of(logits, max(lane.width for lane in lanes))
     tokens, parents, packed, first = [], [], [], 0
     for number, lane in enumerate(lanes):
         count = lane.rows
         part = rows.part(first, count) if places is None else rows.at(places[first : first + count])
         with beside(number):
-            token, parent, numbers = lane.choose(part, t)
+            token, parent, numbers = lane_chooses(lane, part, t)
             tokens.append(token)
-            parents.append(torch.full((1,), first, device=logits.device) if parent is None else parent + first)
-        lane.packed_size = sum(tensor.numel() for tensor in numbers)
-        packed += numbers
+            parents.append(_one(first, logits.device) if parent is None else parent + first)
+            packed.append(_packed(numbers))
+        lane.packed_size = len(packed[-1])
         first += count
-    return torch.cat(tokens), torch.cat(parents), torch.cat([tensor.double() for tensor in packed])
+    return torch.cat(tokens), torch.cat(parents), torch.cat(packed)
+
+
+@cache
+def _one(value: int, device: torch.device) -> torch.Tensor:
+    """[1] int64, made once: on a GPU it would be a kernel a step."""
+    return torch.tensor([value], device=device)
+
+
+def _packed(numbers: list[torch.Tensor]) -> torch.Tensor:
+    """All numbers (N,) float64, one tensor after another."""
+    if len(numbers) == 1 and numbers[0].dtype == torch.float64:
+        return numbers[0]
+    if not numbers[0].is_cuda:
+        return torch.cat([tensor.reshape(-1).double() for tensor in numbers])
+    sizes = [tensor.numel() for tensor in numbers]
+    packed = torch.empty(sum(sizes), dtype=torch.float64, device=numbers[0].device)
+    places = packed.split(sizes)
+    for kind in {tensor.dtype for tensor in numbers}:  # a kernel a type instead of one a tensor
+        own = [at for at, tensor in enumerate(numbers) if tensor.dtype == kind]
+        torch._foreach_copy_([places[at] for at in own], [numbers[at].reshape(-1) for at in own])
+    return packed
 
 
 def distinct(tokens: torch.Tensor, parents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, list[int]]:

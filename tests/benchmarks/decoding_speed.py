@@ -238,6 +238,7 @@ def captured(name: str, precision: str) -> None:
     model = load(DTYPES[precision])
     prompt = prompt_ids(model)
     weights = fused_weights(model)
+    note(name, "kernels_compiled_and_tried_s", round(timed(lambda: kernels_for(weights)), 2))
     note(name, "fused_logits_relative_error", fused_error(model))
     settings = DecodeSettings.from_dict({"max_new_tokens": args_.tokens})
     from llmdemo.decoding.fused_llama import FusedLlamaForward

@@ -11,7 +11,8 @@ import torch
 
 from llmdemo.decoding import fused_llama, graphs
 from llmdemo.decoding.backend import fused_weights
-from llmdemo.decoding.graphs import StaticForward, kernels_for
+from llmdemo.decoding.graphs import Kernels, StaticForward, kernels_for
+from llmdemo.decoding.lanes import Rows
 
 interprets = os.environ.get("TRITON_INTERPRET") == "1"
 needs_kernels = pytest.mark.skipif(
@@ -32,6 +33,30 @@ def weights(tiny_llama, monkeypatch):
         model = tiny_llama(4, **values)
         model = model.to("cuda", torch.bfloat16) if torch.cuda.is_available() else model
         return model, fused_weights(model)
+
+    return make
+
+
+@pytest.fixture
+def kernels():
+    from llmdemo.decoding import gpu_lanes, gpu_layers, gpu_rows
+
+    return Kernels(gpu_layers.layers, gpu_layers.MOST_ROWS, gpu_rows.rows_of, gpu_lanes.choose)
+
+
+@pytest.fixture
+def offered(monkeypatch):
+    """make(layers, choose=…): as if Triton's kernels were these functions."""
+
+    def make(layers, choose=lambda lane, rows, t: lane.choose(rows, t)):
+        parts = {
+            "gpu_layers": SimpleNamespace(MOST_ROWS=16, fits=lambda w: True, layers=layers),
+            "gpu_rows": SimpleNamespace(rows_of=Rows.of),
+            "gpu_lanes": SimpleNamespace(choose=choose),
+        }
+        for name, part in parts.items():
+            monkeypatch.setitem(sys.modules, f"llmdemo.decoding.{name}", part)
+            monkeypatch.setattr(sys.modules["llmdemo.decoding"], name, part, raising=False)
 
     return make
 
@@ -58,11 +83,9 @@ def apart(a, b) -> float:
 @pytest.mark.parametrize(
     "config", [{}, {"num_key_value_heads": 4}, {"num_attention_heads": 2, "num_key_value_heads": 1}]
 )
-def test_a_step_by_kernels_gives_torchs_logits(weights, config):
-    from llmdemo.decoding import gpu_layers
-
+def test_a_step_by_kernels_gives_torchs_logits(weights, kernels, config):
     model, own = weights(**config)
-    got, torchs = logits(own, gpu_layers), logits(own, None)
+    got, torchs = logits(own, kernels), logits(own, None)
     if got.is_cuda:  # both round to 16 bits, and neither is the truth
         truth = logits(fused_weights(deepcopy(model).float()), None)
         assert apart(truth, got) < 1.3 * apart(truth, torchs) < 0.2
@@ -71,24 +94,17 @@ def test_a_step_by_kernels_gives_torchs_logits(weights, config):
 
 
 @needs_kernels
-def test_a_step_whose_rows_see_one_another_is_told_apart(weights, monkeypatch):
-    from llmdemo.decoding import gpu_layers
+def test_a_step_whose_rows_see_one_another_is_told_apart(weights, kernels):
+    def unmasked(w, tokens, parents, keys, values, mask, *rest):
+        return kernels.layers(w, tokens, parents, keys, values, torch.zeros_like(mask), *rest)
 
     _, own = weights()
-    layers = gpu_layers.layers
-
-    def unmasked(w, tokens, keys, values, mask, *rest):
-        return layers(w, tokens, keys, values, torch.zeros_like(mask), *rest)
-
-    monkeypatch.setattr(gpu_layers, "layers", unmasked)
-    assert apart(logits(own, None), logits(own, gpu_layers)) > 5e-2
+    assert apart(logits(own, None), logits(own, kernels._replace(layers=unmasked))) > 5e-2
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-def test_a_gpu_takes_the_kernels(weights):
-    from llmdemo.decoding import gpu_layers
-
-    assert kernels_for(weights()[1]) is gpu_layers
+def test_a_gpu_takes_the_kernels(weights, kernels):
+    assert kernels_for(weights()[1]) == kernels
 
 
 def refuses(*_):
@@ -99,27 +115,36 @@ def wrong(w, tokens, *_):
     return torch.nn.functional.embedding(tokens, w.embedding)
 
 
+def torchs_own(w, tokens, parents, keys, values, mask, nodes, rotation, place):
+    forward = StaticForward(w)
+    forward.keys, forward.values = keys, values
+    mask.copy_(mask[parents]).scatter_(1, nodes[:, None], 0.0)
+    return forward._layers(tokens, rotation.index_select(0, place), mask, nodes)
+
+
+def chooses_the_next(lane, rows, t):
+    token, parent, numbers = lane.choose(rows, t)
+    return token + 1, parent, numbers
+
+
 @pytest.mark.parametrize(("layers", "said"), [(refuses, "no compiler here"), (wrong, "differ by")])
-def test_kernels_that_fail_or_differ_are_not_taken(weights, monkeypatch, caplog, layers, said):
-    made = SimpleNamespace(MOST_ROWS=16, fits=lambda w: True, layers=layers)
-    monkeypatch.setitem(sys.modules, "llmdemo.decoding.gpu_layers", made)
-    monkeypatch.setattr(sys.modules["llmdemo.decoding"], "gpu_layers", made, raising=False)
+def test_kernels_that_fail_or_differ_are_not_taken(weights, offered, caplog, layers, said):
+    offered(layers)
     _, own = weights()
     assert kernels_for(own) is None
     assert said in caplog.text
     assert kernels_for(own) is None and caplog.text.count(said) == 1
 
 
-def test_kernels_that_compute_as_torch_does_are_taken(weights, monkeypatch):
-    def layers(w, tokens, keys, values, mask, nodes, rotation, place):
-        forward = StaticForward(w)
-        forward.keys, forward.values = keys, values
-        return forward._layers(tokens, rotation.index_select(0, place), mask, nodes)
+def test_kernels_that_choose_other_tokens_are_not_taken(weights, offered, caplog):
+    offered(torchs_own, chooses_the_next)
+    assert kernels_for(weights()[1]) is None
+    assert "choose other tokens" in caplog.text
 
-    made = SimpleNamespace(MOST_ROWS=16, fits=lambda w: True, layers=layers)
-    monkeypatch.setitem(sys.modules, "llmdemo.decoding.gpu_layers", made)
-    monkeypatch.setattr(sys.modules["llmdemo.decoding"], "gpu_layers", made, raising=False)
-    assert kernels_for(weights()[1]) is made
+
+def test_kernels_that_compute_as_torch_does_are_taken(weights, offered):
+    offered(torchs_own)
+    assert kernels_for(weights()[1]).layers is torchs_own
 
 
 def test_where_no_kernels_can_be_had_there_are_none(weights, monkeypatch):

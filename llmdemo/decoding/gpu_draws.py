@@ -146,6 +146,21 @@ def _add_up(keys, weights, edge, least, everything, above, counts, ties, V: tl.c
     tl.store(ties + block, tl.sum((drawn & (key == low)).to(tl.int64), 0))
 
 
+@triton.jit
+def _last_kept_tie(keys, weights, low, most_equal, least, tied, ties_before, blocks, V: tl.constexpr, BLOCK: tl.constexpr,
+                   BLOCKS: tl.constexpr):  # fmt: skip
+    """The last token of those at the edge that is kept; V: all are."""
+    block, inner = tl.arange(0, BLOCKS), tl.arange(0, BLOCK)
+    own = tl.minimum(tl.sum(((block < blocks) & (ties_before + tied < most_equal)).to(tl.int32), 0), blocks - 1)
+    used = tl.sum(tl.where(block == own, ties_before, 0), 0)
+    place = own * BLOCK + inner
+    key = tl.load(keys + place, place < V, _LOWEST).to(tl.int64)
+    weight = tl.load(weights + place, place < V, 0.0)
+    tie = (weight > 0.0) & (weight >= least) & (key == low)
+    last = tl.max(tl.where(tie & (used + tl.cumsum(tie.to(tl.int64), 0) <= most_equal), place, -1), 0)
+    return tl.where(most_equal >= tl.sum(tied, 0), V, last)
+
+
 @triton.jit(do_not_specialize_on_alignment=_PLACES)
 def _draw(logits, keys, weights, edge, edge_weight, least, everything, above, counts, ties, uniforms, t, top_tokens, top_logprobs, entropy,
           lifts, token_out, packed, blocks, TOP: tl.constexpr, PADDED_TOP: tl.constexpr, LOWEST_LOGPROB: tl.constexpr,
@@ -177,21 +192,12 @@ def _draw(logits, keys, weights, edge, edge_weight, least, everything, above, co
     token = tl.minimum(token, V - 1).to(tl.int64)
     tl.store(token_out, token)
 
-    # the last of the equal tokens that is kept: of the likeliest ones, those at the edge are kept up to it
-    edge_block = tl.sum(((block < blocks) & (ties_before + tied < most_equal)).to(tl.int32), 0)
-    edge_block = tl.minimum(edge_block, blocks - 1)
-    edge_used = tl.sum(tl.where(block == edge_block, ties_before, 0), 0)
-    place = edge_block * BLOCK + inner
-    key = tl.load(keys + place, place < V, _LOWEST).to(tl.int64)
-    weight = tl.load(weights + place, place < V, 0.0)
-    tie = (weight > 0.0) & (weight >= least) & (key == low)
-    last = tl.max(tl.where(tie & (edge_used + tl.cumsum(tie.to(tl.int64), 0) <= most_equal), place, -1), 0)
-    last = tl.where(most_equal >= tl.sum(tied, 0), V, last)
-
+    last = _last_kept_tie(keys, weights, low, most_equal, least, tied, ties_before, blocks, V, BLOCK, BLOCKS)
     rank = tl.arange(0, PADDED_TOP)
     top = tl.load(top_tokens + rank, rank < TOP, 0)
     top_key = tl.load(keys + top).to(tl.int64)
     top_weight = tl.load(weights + top)
+    # of those at the edge, the first ones are kept
     top_kept = (top_weight > 0.0) & (top_weight >= least) & ((top_key > low) | ((top_key == low) & (top <= last)))
     out = packed + 7 + rank
     tl.store(out, top.to(tl.float64), rank < TOP)

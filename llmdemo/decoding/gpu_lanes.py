@@ -28,7 +28,7 @@ def choose(lane, rows: Rows, t: torch.Tensor) -> Chosen:
         return lane.choose(rows, t)
     if type(lane) is TokenLane and not lane.lane.samples:
         return _greedy(rows)
-    if type(lane) is TokenLane and _draws_plainly(lane.lane):
+    if type(lane) is TokenLane and lane.uniforms is not None and _draws_plainly(lane.lane):
         narrow = Rows(rows.every_logits, None, *_top(rows), rows.entropies, lifts=rows.lifts)
         token, packed = draw(narrow, lane.lane, lane.uniforms, t, LOWEST)
         return token, None, [packed]
@@ -72,14 +72,10 @@ def _greedy(rows: Rows) -> Chosen:
     return token, None, [packed]
 
 
-@triton.jit(do_not_specialize_on_alignment=_PLACES)
-def _extend(top_tokens, top_logprobs, entropies, running, best, sent, open, over, eos, norms, hoped, t, tokens_out, parents_out,
-            packed, max_new, stride, ENDS: tl.constexpr, NEVER: tl.constexpr, JUNK: tl.constexpr, EARLY: tl.constexpr, B: tl.constexpr,
-            C: tl.constexpr, WIDTH: tl.constexpr, TOP: tl.constexpr, POOL: tl.constexpr, CP: tl.constexpr,
-            TP: tl.constexpr):  # fmt: skip
-    """A step of beams.BeamLane.choose: B beams, C candidates, of each row its WIDTH likeliest tokens (rows of `stride`)."""
-    step = tl.load(t)
-    # the candidates: the best of all rows' likeliest, by score
+@triton.jit
+def _candidates(top_tokens, top_logprobs, running, eos, is_last, stride, ENDS: tl.constexpr, B: tl.constexpr, C: tl.constexpr,
+                WIDTH: tl.constexpr, POOL: tl.constexpr, CP: tl.constexpr):  # fmt: skip
+    """(tokens, their rows, log-probabilities, scores, whether each ends) [CP] of the C best of all rows' likeliest, by score."""
     flat = tl.arange(0, POOL)
     row, column = flat // WIDTH, flat % WIDTH
     there = flat < B * WIDTH
@@ -95,49 +91,77 @@ def _extend(top_tokens, top_logprobs, entropies, running, best, sent, open, over
     parent, place = at // WIDTH, (at // WIDTH) * stride + at % WIDTH
     token = tl.load(top_tokens + place, real, 0)
     logprob = tl.load(top_logprobs + place, real, 0.0)
-    scores = logprob + tl.load(running + parent, real, 0.0)
-    hit = (step + 1 >= max_new) & real
+    hit = is_last & real
     for number in range(ENDS):
         hit = hit | (real & (token == tl.load(eos + number)))
-    going = scores + tl.where(hit, NEVER, 0.0)
+    return token, parent, logprob, logprob + tl.load(running + parent, real, 0.0), hit
 
-    # the candidates that ended among the finished
-    ended = hit & (slot < B)
-    final = scores / tl.load(norms + step)
-    beam = slot < B
-    was_best = tl.load(best + slot, beam, 0.0)
-    was_sent = tl.load(sent + slot, beam, 0) != 0
-    is_open = tl.load(open) != 0
-    if EARLY:
-        final = final + tl.where(tl.sum((beam & ~was_sent).to(tl.int32), 0) == 0, NEVER, 0.0)
-    final = final + tl.where(is_open, 0.0, NEVER)
-    final = final + tl.where(ended, 0.0, NEVER)
-    old = tl.where(beam, key_of(was_best, slot), NO_KEY)
-    new = tl.where(real, key_of(final, slot + B), NO_KEY)
-    ahead = tl.where(real, key_of(going, slot), NO_KEY)
+
+@triton.jit
+def _sorted_in(going, final, was_best, ended, was_sent, B: tl.constexpr, C: tl.constexpr, CP: tl.constexpr):
+    """(the live candidates and their scores; of the finished and the candidates that ended the best, their scores, and which
+    are real) [CP], of which B count."""
+    slot = tl.arange(0, CP)
+    old = tl.where(slot < B, key_of(was_best, slot), NO_KEY)
+    new = tl.where(slot < C, key_of(final, slot + B), NO_KEY)
+    ahead = tl.where(slot < C, key_of(going, slot), NO_KEY)
     live, merged = tl.zeros((CP,), tl.int32), tl.zeros((CP,), tl.int32)
-    now_best, now_sent = tl.zeros((CP,), tl.float32), tl.zeros((CP,), tl.int32)
-    now_running = tl.zeros((CP,), tl.float32)
+    running, best, sent = tl.zeros((CP,), tl.float32), tl.zeros((CP,), tl.float32), tl.zeros((CP,), tl.int32)
     for rank in range(B):
-        top = tl.max(ahead, 0)
         own = slot == rank
+        top = tl.max(ahead, 0)
         live = tl.where(own, tl.sum(tl.where(ahead == top, slot, 0), 0), live)
-        now_running = tl.where(own, tl.sum(tl.where(ahead == top, going, 0.0), 0), now_running)
+        running = tl.where(own, tl.sum(tl.where(ahead == top, going, 0.0), 0), running)
         ahead = tl.where(ahead == top, NO_KEY, ahead)
         top = tl.maximum(tl.max(old, 0), tl.max(new, 0))
         one, other = old == top, new == top
         merged = tl.where(own, tl.sum(tl.where(one, slot, 0) + tl.where(other, slot + B, 0), 0), merged)
-        now_best = tl.where(own, tl.sum(tl.where(one, was_best, 0.0) + tl.where(other, final, 0.0), 0), now_best)
-        now_sent = tl.where(own, tl.sum((one & was_sent).to(tl.int32) + (other & ended).to(tl.int32), 0), now_sent)
+        best = tl.where(own, tl.sum(tl.where(one, was_best, 0.0) + tl.where(other, final, 0.0), 0), best)
+        sent = tl.where(own, tl.sum((one & was_sent).to(tl.int32) + (other & ended).to(tl.int32), 0), sent)
         old, new = tl.where(one, NO_KEY, old), tl.where(other, NO_KEY, new)
+    return live, running, merged, best, sent
 
+
+@triton.jit
+def _pack_trace(packed, top_tokens, top_logprobs, entropies, stride, B: tl.constexpr, TOP: tl.constexpr, TP: tl.constexpr,
+                CP: tl.constexpr):  # fmt: skip
+    """packed: of each row its TOP likeliest tokens, their log-probabilities [B, TOP] and the entropy [B]."""
+    index, slot = tl.arange(0, TP), tl.arange(0, CP)
+    place = (index // TOP) * stride + index % TOP
+    shown = index < B * TOP
+    tl.store(packed + index, tl.load(top_tokens + place, shown, 0).to(tl.float64), shown)
+    tl.store(packed + B * TOP + index, tl.load(top_logprobs + place, shown, 0.0).to(tl.float64), shown)
+    tl.store(packed + 2 * B * TOP + slot, tl.load(entropies + slot, slot < B, 0.0).to(tl.float64), slot < B)
+
+
+@triton.jit(do_not_specialize_on_alignment=_PLACES)
+def _extend(top_tokens, top_logprobs, entropies, running, best, sent, open, over, eos, norms, hoped, t, tokens_out, parents_out,
+            packed, max_new, stride, ENDS: tl.constexpr, NEVER: tl.constexpr, JUNK: tl.constexpr, EARLY: tl.constexpr,
+            B: tl.constexpr, C: tl.constexpr, WIDTH: tl.constexpr, TOP: tl.constexpr, POOL: tl.constexpr, CP: tl.constexpr,
+            TP: tl.constexpr):  # fmt: skip
+    """A step of beams.BeamLane.choose: B beams, C candidates, of each row its WIDTH likeliest tokens (rows of `stride`)."""
+    step, slot = tl.load(t), tl.arange(0, CP)
+    beam, real = slot < B, slot < C
+    is_last = step + 1 >= max_new
+    token, parent, logprob, scores, hit = _candidates(
+        top_tokens, top_logprobs, running, eos, is_last, stride, ENDS, B, C, WIDTH, POOL, CP)  # fmt: skip
+    going = scores + tl.where(hit, NEVER, 0.0)
+    # the candidates that ended among the finished
+    ended = hit & beam
+    was_best = tl.load(best + slot, beam, 0.0)
+    was_sent = tl.load(sent + slot, beam, 0) != 0
+    is_open = tl.load(open) != 0
+    final = scores / tl.load(norms + step)
+    if EARLY:
+        final = final + tl.where(tl.sum((beam & ~was_sent).to(tl.int32), 0) == 0, NEVER, 0.0)
+    final = final + tl.where(is_open, 0.0, NEVER) + tl.where(ended, 0.0, NEVER)
+    live, now_running, merged, now_best, now_sent = _sorted_in(going, final, was_best, ended, was_sent, B, C, CP)
     # is the search over?
     first = tl.sum(tl.where(slot == 0, now_running, 0.0), 0)
     worst = tl.where(now_sent != 0, tl.min(tl.where(beam, now_best, float("inf")), 0), NEVER)
     possible = first / tl.load(hoped + step)
     is_open = is_open & (tl.sum((beam & (possible > worst)).to(tl.int32), 0) > 0)
-    all_hit = tl.sum((real & ~hit).to(tl.int32), 0) == 0
-    stop = (~is_open) | all_hit | (first < JUNK)
+    stop = (~is_open) | (tl.sum((real & ~hit).to(tl.int32), 0) == 0) | (first < JUNK)
     if EARLY:
         stop = stop | (tl.sum((beam & (now_sent == 0)).to(tl.int32), 0) == 0)
 
@@ -147,22 +171,13 @@ def _extend(top_tokens, top_logprobs, entropies, running, best, sent, open, over
     tl.store(out + B, merged.to(tl.float64), beam)
     tl.store(out + 2 * B, now_best.to(tl.float64), beam)
     tl.store(out + 3 * B, now_sent.to(tl.float64), beam)
-    out = out + 4 * B
-    tl.store(out, token.to(tl.float64), real)
-    tl.store(out + C, parent.to(tl.float64), real)
-    tl.store(out + 2 * C, logprob.to(tl.float64), real)
-    tl.store(out + 3 * C, scores.to(tl.float64), real)
-    tl.store(out + 4 * C, hit.to(tl.float64), real)
-    out = packed + 1 + 4 * B + 5 * C
-    index = tl.arange(0, TP)
-    place = (index // TOP) * stride + index % TOP
-    shown = index < B * TOP
-    tl.store(out + index, tl.load(top_tokens + place, shown, 0).to(tl.float64), shown)
-    tl.store(out + B * TOP + index, tl.load(top_logprobs + place, shown, 0.0).to(tl.float64), shown)
-    tl.store(out + 2 * B * TOP + slot, tl.load(entropies + slot, beam, 0.0).to(tl.float64), beam)
-
-    # the state, and what goes on: each reads what another thread may hold, so only after all was read
-    tl.debug_barrier()
+    tl.store(out + 4 * B, token.to(tl.float64), real)
+    tl.store(out + 4 * B + C, parent.to(tl.float64), real)
+    tl.store(out + 4 * B + 2 * C, logprob.to(tl.float64), real)
+    tl.store(out + 4 * B + 3 * C, scores.to(tl.float64), real)
+    tl.store(out + 4 * B + 4 * C, hit.to(tl.float64), real)
+    _pack_trace(packed + 1 + 4 * B + 5 * C, top_tokens, top_logprobs, entropies, stride, B, TOP, TP, CP)
+    tl.debug_barrier()  # the state is written only after all threads have read it
     tl.store(running + slot, now_running, beam)
     tl.store(best + slot, now_best, beam)
     tl.store(sent + slot, now_sent != 0, beam)

@@ -269,7 +269,7 @@ def _ways(device: torch.device, is_wide: bool) -> tuple[int, dict[str, Tile]]:
     """(how kernels follow one another, how products are computed) on this device."""
     if device.type != "cuda":  # as Triton's interpreter goes through them
         return 0, _SMALL_TILES
-    roomy = torch.cuda.get_device_properties(device).shared_memory_per_block_optin >= _SHARED
+    roomy = getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", 0) >= _SHARED
     overlaps = torch.version.hip is None and torch.cuda.get_device_capability(device) >= (9, 0)
     follows = (_WAITS if is_wide else _OVERLAPS) if overlaps else 0
     return follows, _TILES[is_wide] if roomy else _SMALL_TILES
@@ -300,7 +300,7 @@ def layers(
     row_tile = max(_LEAST, triton.next_power_of_2(rows))
     most_parts = width // _ADDED
     squares = hidden.new_empty((most_parts, row_tile), dtype=torch.float32)
-    padded_parts = triton.next_power_of_2(most_parts)
+    tile_of = (row_tile, triton.next_power_of_2(most_parts))
     follows, tiles = _ways(hidden.device, width >= _WIDE)
     launch = {"launch_pdl": True} if follows else {}
 
@@ -312,10 +312,9 @@ def layers(
 
     blocks = triton.cdiv(capacity, _MASKED)
     of_mask = (mask, parents, nodes, rows, capacity, blocks)
-    sizes = (width, triton.next_power_of_2(width), row_tile, _MASKED, follows)
-    _enter[(blocks + rows,)](
-        tokens, w.embedding, w.layers[0][0], hidden, scaled, squares, *of_mask, *sizes, num_warps=4
-    )
+    entered = (tokens, w.embedding, w.layers[0][0], hidden, scaled, squares)
+    padded = triton.next_power_of_2(width)
+    _enter[(blocks + rows,)](*entered, *of_mask, width, padded, row_tile, _MASKED, follows, num_warps=4)
     attention = _Attention(w, rows, capacity, attended, follows, launch)
     turns = torch.view_as_real(rotation)
     parts = 1
@@ -323,16 +322,15 @@ def layers(
     for i, (_, qkv, output, norm2, gate_up, down) in enumerate(w.layers):
         of_norm = (rows, parts, w.eps)
         cache = (attention.q, keys[i], values[i], turns, place, nodes, *of_norm, capacity)
-        sizes = (heads * dim, w.kv_heads * dim, dim, width, row_tile, padded_parts)
-        multiply(_project, "project", len(qkv.weight), scaled, squares, qkv.weight, *cache, *sizes)
+        heads_of = (heads * dim, w.kv_heads * dim, dim)
+        multiply(_project, "project", len(qkv.weight), scaled, squares, qkv.weight, *cache, *heads_of, width, *tile_of)
         attention(keys[i], values[i], mask, nodes)
         parts = most_parts
-        leaves = (norm2, scaled, squares, rows, width)
-        multiply(_added, "out", width, hidden, attended, output.weight, *leaves, heads * dim, row_tile)
-        sizes = (rows, parts, w.eps, inner, width, row_tile, padded_parts)
-        multiply(_gated, "gated", inner, scaled, squares, gate_up.weight, active, *sizes)
-        leaves = (norms[i], scaled, squares, rows, width)
-        multiply(_added, "down", width, hidden, active, down.weight, *leaves, inner, row_tile)
+        of_out, of_down = ((norm, scaled, squares, rows, width) for norm in (norm2, norms[i]))
+        multiply(_added, "out", width, hidden, attended, output.weight, *of_out, heads * dim, row_tile)
+        of_gated = (active, rows, parts, w.eps, inner, width)
+        multiply(_gated, "gated", inner, scaled, squares, gate_up.weight, *of_gated, *tile_of)
+        multiply(_added, "down", width, hidden, active, down.weight, *of_down, inner, row_tile)
     return hidden
 
 

@@ -85,7 +85,7 @@ class TrainConfig:
     max_steps: Annotated[int, Field(ge=1, le=1_000_000), Setting("steps", form=True)] = 84
     """Optimizer steps of the run."""
     batch_size: Annotated[int, Field(ge=1, le=4096), Setting("records", form=True)] = 8
-    """Records of one forward pass, a process; with weight_bits 8 they go through in parts of at most 1,024 tokens."""
+    """Records of one forward pass, a process; with weight_bits 8 they go through in parts of at most 2,048 tokens."""
     learning_rate: Annotated[float | None, Field(ge=1e-9, le=10), Setting(form=True, searchable=True)] = None
     """Highest learning rate; None: as METHOD_DEFAULTS says, and in pretraining by AdamW as PRETRAIN_RATES does: 0.001 at a
     width of 512, lower for wider models; GaLore's is 0.01 at every size."""
@@ -296,7 +296,7 @@ class TrainConfig:
     @property
     def pass_tokens(self) -> int | None:
         """Most tokens of one pass, padding included: a micro-batch of more is computed in parts. None: no bound."""
-        return 1024 if self.quantises else None
+        return 2048 if self.quantises else None
 
     @property
     def offloads(self) -> bool:

@@ -22,6 +22,8 @@ _EDGES, _ROUNDS = 95, 5
 _PLACES = ["top", "sums", "edges", "edge_weights", "floor", "states", "edge", "edge_weight", "top_tokens", "top_logprobs", "entropy",
            "lifts"]  # fmt: skip
 """Arguments that are parts of larger tensors: for none of their alignments is a kernel compiled anew."""
+_NUMBERS = ["number", "count", "blocks"]
+"""Nor for a value of these."""
 _FIXED = tl.constexpr(2.0**44)
 """What weights up to 1 are multiplied by to be summed as integers: 2¹⁸ of them fit into 63 bits."""
 _LOWEST = tl.constexpr(-(2**31))
@@ -32,7 +34,7 @@ _STATE = tl.constexpr(3)
 """Numbers of a round's state: the interval [low, high) of the edge that is looked for, and the sum above high."""
 
 
-@triton.jit(do_not_specialize_on_alignment=_PLACES)
+@triton.jit(do_not_specialize=_NUMBERS, do_not_specialize_on_alignment=_PLACES)
 def _weigh(logits, top, keys, weights, sums, edges, edge_weights, temperature, SUMS: tl.constexpr, PADDED: tl.constexpr,
            V: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
     """Of logits / temperature [V]: keys int32, which order as they do, and weights float64, 1 for the likeliest. All `sums`
@@ -51,21 +53,19 @@ def _weigh(logits, top, keys, weights, sums, edges, edge_weights, temperature, S
 
 
 @triton.jit
-def _goal(total, share, count, BY_MASS: tl.constexpr):
-    """The sum that the tokens from the edge on reach."""
-    if BY_MASS:
-        return tl.maximum(share * total.to(tl.float64), 1.0)
-    return count.to(tl.float64)
+def _goal(total, share, count):
+    """The sum that the tokens from the edge on reach: `count` of them, or if that is 0 this share of all."""
+    return tl.where(count == 0, tl.maximum(share * total.to(tl.float64), 1.0), count.to(tl.float64))
 
 
 @triton.jit
-def _narrowed(state, sums, share, count, EDGES: tl.constexpr, PADDED: tl.constexpr, BY_MASS: tl.constexpr):
+def _narrowed(state, sums, share, count, EDGES: tl.constexpr, PADDED: tl.constexpr):
     """(low, high, sum above high, sum of all) after a round with this state and these sums above its edges."""
     low, high, above = tl.load(state), tl.load(state + 1), tl.load(state + 2)
     total = tl.load(sums + EDGES)
     edge = tl.arange(0, PADDED)
     found = tl.load(sums + edge, edge < EDGES, 0)
-    goal = _goal(total, share, count, BY_MASS)
+    goal = _goal(total, share, count)
     # sums fall from edge to edge, so that those that reach the goal are the first ones
     reached = tl.sum(((edge < EDGES) & (found.to(tl.float64) >= goal)).to(tl.int32), 0)
     step = (high - low + EDGES) // (EDGES + 1)
@@ -76,16 +76,15 @@ def _narrowed(state, sums, share, count, EDGES: tl.constexpr, PADDED: tl.constex
     return lower, tl.minimum(lower + step, high), tl.where(ends, above, next_above), total
 
 
-@triton.jit(do_not_specialize_on_alignment=_PLACES)
-def _round(keys, weights, floor, states, sums, share, count, V: tl.constexpr, BLOCK: tl.constexpr, EDGES: tl.constexpr,
-           PADDED: tl.constexpr, BY_MASS: tl.constexpr, FIRST: tl.constexpr):  # fmt: skip
+@triton.jit(do_not_specialize=_NUMBERS, do_not_specialize_on_alignment=_PLACES)
+def _round(keys, weights, floor, states, sums, number, share, count, V: tl.constexpr, BLOCK: tl.constexpr, EDGES: tl.constexpr,
+           PADDED: tl.constexpr):  # fmt: skip
     """Adds this block's part to sums [EDGES + 1], of the tokens at or above each edge and of all that `floor` leaves.
 
-    states, sums: this round's; the ones of the round before, if it is not the FIRST, lie before them."""
-    if FIRST:
-        low, high, above = tl.full((), _LOWEST, tl.int64), tl.full((), _ABOVE, tl.int64), tl.full((), 0, tl.int64)
-    else:
-        low, high, above, _ = _narrowed(states - _STATE, sums - EDGES - 1, share, count, EDGES, PADDED, BY_MASS)
+    states, sums: this round's; the ones of the round before, if `number` is not 0, lie before them."""
+    low, high, above = tl.full((), _LOWEST, tl.int64), tl.full((), _ABOVE, tl.int64), tl.full((), 0, tl.int64)
+    if number > 0:
+        low, high, above, _ = _narrowed(states - _STATE, sums - EDGES - 1, share, count, EDGES, PADDED)
     if tl.program_id(0) == 0:
         tl.store(states, low)
         tl.store(states + 1, high)
@@ -94,10 +93,8 @@ def _round(keys, weights, floor, states, sums, share, count, V: tl.constexpr, BL
     token = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     key = tl.load(keys + token, token < V, _LOWEST)
     there = (token < V) & (key.to(tl.int64) >= tl.load(floor))
-    if BY_MASS:
-        amount = tl.where(there, (tl.load(weights + token, token < V, 0.0) * _FIXED).to(tl.int64), 0)
-    else:
-        amount = there.to(tl.int64)
+    mass = (tl.load(weights + token, token < V, 0.0) * _FIXED).to(tl.int64)
+    amount = tl.where(there, tl.where(count == 0, mass, 1), 0)
     edge, digit = tl.arange(0, PADDED), tl.arange(0, 16)
     step = (high - low + EDGES) // (EDGES + 1)
     # the last edge is below all, for the sum of all
@@ -110,25 +107,21 @@ def _round(keys, weights, floor, states, sums, share, count, V: tl.constexpr, BL
     tl.atomic_add(sums + edge, parts, edge <= EDGES, sem="relaxed")
 
 
-@triton.jit(do_not_specialize_on_alignment=_PLACES)
-def _settle(top, states, sums, edge, edge_weight, temperature, share, count, EDGES: tl.constexpr, PADDED: tl.constexpr,
-            BY_MASS: tl.constexpr):  # fmt: skip
+@triton.jit(do_not_specialize=_NUMBERS, do_not_specialize_on_alignment=_PLACES)
+def _settle(top, states, sums, edge, edge_weight, temperature, share, count, EDGES: tl.constexpr, PADDED: tl.constexpr):  # fmt: skip
     """edge int64 [2]: the key down to which tokens are kept, and how many of those at it; edge_weight float64 [1]: of each of these."""
-    low, _, above, total = _narrowed(states, sums, share, count, EDGES, PADDED, BY_MASS)
+    low, _, above, total = _narrowed(states, sums, share, count, EDGES, PADDED)
     most = tl.math.div_rn(tl.load(top), temperature).to(tl.float64)
     wide = tl.exp(value_of(low.to(tl.int32)).to(tl.float64) - most)
     tl.store(edge, low)
     tl.store(edge_weight, wide)
-    if BY_MASS:
-        weight = (wide * _FIXED).to(tl.int64)
-        lacking = _goal(total, share, count, BY_MASS) - above.to(tl.float64)
-        equal = tl.ceil(lacking / tl.maximum(weight, 1).to(tl.float64)).to(tl.int64)
-        tl.store(edge + 1, tl.where(weight > 0, equal, _ALL))
-    else:
-        tl.store(edge + 1, _ALL)
+    weight = (wide * _FIXED).to(tl.int64)
+    lacking = _goal(total, share, count) - above.to(tl.float64)
+    equal = tl.ceil(lacking / tl.maximum(weight, 1).to(tl.float64)).to(tl.int64)
+    tl.store(edge + 1, tl.where((count == 0) & (weight > 0), equal, _ALL))
 
 
-@triton.jit(do_not_specialize_on_alignment=_PLACES)
+@triton.jit(do_not_specialize=_NUMBERS, do_not_specialize_on_alignment=_PLACES)
 def _add_up(keys, weights, edge, least, everything, above, counts, ties, V: tl.constexpr, BLOCK: tl.constexpr):
     """Of each block: the weights of all tokens, those above the edge, their number, and that of tokens at the edge.
 
@@ -161,7 +154,7 @@ def _last_kept_tie(keys, weights, low, most_equal, least, tied, ties_before, blo
     return tl.where(most_equal >= tl.sum(tied, 0), V, last)
 
 
-@triton.jit(do_not_specialize_on_alignment=_PLACES)
+@triton.jit(do_not_specialize=_NUMBERS, do_not_specialize_on_alignment=_PLACES)
 def _draw(logits, keys, weights, edge, edge_weight, least, everything, above, counts, ties, uniforms, t, top_tokens, top_logprobs, entropy,
           lifts, token_out, packed, blocks, TOP: tl.constexpr, PADDED_TOP: tl.constexpr, LOWEST_LOGPROB: tl.constexpr,
           V: tl.constexpr, BLOCK: tl.constexpr, BLOCKS: tl.constexpr):  # fmt: skip
@@ -229,11 +222,11 @@ def _narrow(
     keys, weights, top, edges, edge_weights, sums, states, temperature: float, share: float, count: int
 ) -> None:
     """Sets edges[1] and edge_weights[1] to what reaches `share` of the mass that edges[0] leaves, or else `count` tokens."""
-    by_mass, sizes = not count, (_EDGES, triton.next_power_of_2(_EDGES + 1))
+    sizes = (_EDGES, triton.next_power_of_2(_EDGES + 1))
     for number in range(_ROUNDS):
-        own = (edges[0], states[number], sums[number], share, count, len(keys), _BLOCK, *sizes, by_mass, number == 0)
+        own = (edges[0], states[number], sums[number], number, share, count, len(keys), _BLOCK, *sizes)
         _round[(triton.cdiv(len(keys), _BLOCK),)](keys, weights, *own, num_warps=4)
-    last = (states[-1], sums[-1], edges[1], edge_weights[1:], temperature, share, count, *sizes, by_mass)
+    last = (states[-1], sums[-1], edges[1], edge_weights[1:], temperature, share, count, *sizes)
     _settle[(1,)](top, *last, num_warps=1)
 
 

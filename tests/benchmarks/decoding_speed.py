@@ -100,6 +100,7 @@ def load(dtype: torch.dtype):
             model = LlamaForCausalLM(
                 LlamaConfig(vocab_size=49152, tie_word_embeddings=True, **CONFIGS[args_.random_config])
             )
+        model = model.to(torch.bfloat16)  # as nearly all models are saved, which decides how a CPU keeps them
     model = model.to(args_.device, dtype).eval()
     model.generation_config.eos_token_id, model.generation_config.pad_token_id = None, 0
     return model

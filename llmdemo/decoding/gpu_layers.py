@@ -54,6 +54,8 @@ _TILES = {
 _SMALL_TILES = {"project": Tile(16, 128, 2, 4), "out": Tile(_ADDED, 128, 2, 5), "gated": Tile(32, 128, 2, 4), "down": Tile(_ADDED, 128, 2, 5)}  # fmt: skip
 """For GPUs whose processors have less shared memory than _SHARED bytes for a program."""
 _SHARED = 160 * 2**10
+_CAN_WAIT = tuple(map(int, triton.__version__.split(".")[:2])) >= (3, 5)
+"""Triton 3.4, of torch 2.8, has the two calls, and fails on either."""
 _WAITS, _OVERLAPS = 1, 2
 """How kernels follow one another, besides 0, in turn: one starts as soon as the one before has ended, without the time of a
 launch; or once the one before has multiplied, where programs are few and short. Of a wide model's products each leaves no
@@ -270,7 +272,7 @@ def _ways(device: torch.device, is_wide: bool) -> tuple[int, dict[str, Tile]]:
     if device.type != "cuda":  # as Triton's interpreter goes through them
         return 0, _SMALL_TILES
     roomy = getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", 0) >= _SHARED
-    overlaps = torch.version.hip is None and torch.cuda.get_device_capability(device) >= (9, 0)
+    overlaps = _CAN_WAIT and torch.version.hip is None and torch.cuda.get_device_capability(device) >= (9, 0)
     follows = (_WAITS if is_wide else _OVERLAPS) if overlaps else 0
     return follows, _TILES[is_wide] if roomy else _SMALL_TILES
 

@@ -24,7 +24,7 @@ Chosen = tuple[torch.Tensor, torch.Tensor | None, list[torch.Tensor]]
 
 def choose(lane, rows: Rows, t: torch.Tensor) -> Chosen:
     """What `lane` chooses from its rows at step t [1]."""
-    if rows.lifts is None or lane.penalties is not None:
+    if rows.lifts is None or type(lane) not in (TokenLane, BeamLane) or lane.penalties is not None:
         return lane.choose(rows, t)
     if type(lane) is TokenLane and not lane.lane.samples:
         return _greedy(rows)

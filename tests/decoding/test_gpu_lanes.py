@@ -138,17 +138,26 @@ def test_lanes_with_penalties_or_other_filters_choose_by_torch(gpu, monkeypatch)
         assert gpu.lane_chooses(made, gpu.rows_of(rows_of_logits("different"), 10), t) == "torch's"
 
 
-def test_a_comparison_by_kernels_says_what_one_by_torch_says(gpu, tiny_llama, monkeypatch):
+@pytest.mark.parametrize(
+    "lanes",
+    [
+        ["greedy", "top_k", "top_p", "min_p", "sample", "beam"],
+        ["best_of_n", "diverse_beam"],
+        ["typical_p", "eta", "xtc", "mirostat", "top_n_sigma"],
+        [{"strategy": name, "name": name, "repetition_penalty": 1.3} for name in ("greedy", "sample", "beam")],
+    ],
+    ids=lambda lanes: str(lanes[0]),
+)
+def test_a_comparison_by_kernels_says_what_one_by_torch_says(gpu, tiny_llama, monkeypatch, lanes):
     for name in ("can_pack", "can_fp16"):
         monkeypatch.setattr(fused_llama, name, lambda *_: False)
     model = tiny_llama(4, hidden_size=128, intermediate_size=192, num_attention_heads=4, num_key_value_heads=2)
     weights = fused_weights(model.to(DEVICE))
-    values = {"max_new_tokens": 6, "lanes": ["greedy", "top_k", "top_p", "min_p", "sample", "beam"]}
 
     def texts(kernels):
-        settings = DecodeSettings.from_dict(values)
+        settings = DecodeSettings.from_dict({"max_new_tokens": 4, "lanes": lanes, "num_return_sequences": 2})
         forward = StaticForward(weights, kernels)
-        run = GraphRun(forward, [5, 6, 7, 8], settings, 6, [2], time.perf_counter(), capture=False)
+        run = GraphRun(forward, [5, 6, 7, 8], settings, 4, [2], time.perf_counter(), model, capture=False)
         return {name: result.token_ids for step in run.steps() for name, result in step.results.items()}
 
     # on a GPU the layers are for 16 bits alone

@@ -2,8 +2,8 @@
 
 Installs tests/requirements.txt with pip, and Chromium: Debian's through apt where that can be, else Playwright's own
 download; with neither, the browser tests fail with a sentence. Linters, types, pip-audit and the tools for the page's
-scripts (tests/assets/check.py) run one after another beside the tests; what they say is printed when these have ended. The
-tests run with one thread each, two more at a time than there are cores: first those that need the starter model, the real
+scripts (tests/assets/check.py) run one after another beside the tests, and so do the tests of GPU kernels, through Triton's
+interpreter; what they say is printed when these have ended. The tests run with one thread each, two more at a time than there are cores: first those that need the starter model, the real
 worker or the browser, as they take long and wait a lot (tests/conftest.py). Those that measure time come last, alone. With
 --quick, no slow tests.
 """
@@ -13,13 +13,14 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 """Programs that the browser tests can use, the best first: the shell takes a quarter less CPU time than the whole browser."""
-
-
+KERNELS = ("gpu_layers", "gpu_lanes")
+"""Tests of kernels that need a GPU, or else Triton's interpreter, which each process begins with or not."""
 COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
 """Some 150 processes load the same modules: where the environment forbids it, each would compile them anew."""
 MOST_CORES = 8
@@ -39,6 +40,8 @@ def main(options: list[str]) -> int:
         [sys.executable, "-m", "mypy"],
         [sys.executable, str(ROOT / "tests" / "audit.py")],
     ]
+    if not is_quick and find_spec("triton"):
+        checks.append([sys.executable, "-m", "pytest", "-q", *(f"tests/decoding/test_{name}.py" for name in KERNELS)])
     count = min(os.cpu_count() or 1, MOST_CORES) + 2
     workers = ["-n", str(count), "--dist", "loadfile", "--no-loadscope-reorder", "--durations", "12"]
     with ThreadPoolExecutor(1) as beside:
@@ -77,7 +80,10 @@ def provide_browser() -> None:
 
 def run_aside(command: list[str]) -> tuple[int, str]:
     """(exit status, the command and all that it said)."""
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     return done.returncode, f"$ {' '.join(command)}\n{done.stdout.rstrip()}"
 
 

@@ -16,9 +16,9 @@ from llmdemo.decoding.penalties import Diversity
 from llmdemo.decoding.steps import EOS, LENGTH, STOP, BeamStep, Branch, Candidates, LaneResult, Sequence
 from llmdemo.settings.lane import LaneSettings, Stops
 
-_NEVER = -1.0e9
+NEVER = -1.0e9
 """generate's score of what may not be chosen."""
-_JUNK = -1.0e8
+JUNK = -1.0e8
 """Below this a score belongs to no real hypothesis."""
 
 
@@ -55,9 +55,9 @@ class BeamLane:
         # all rows but the first start out of the race: at the first step they hold the same prompt
         score = torch.float32  # torch's default is another while a model is loaded
         self.running = torch.tensor(
-            [0.0] + [_NEVER] * (beams - 1), dtype=score, device=device
+            [0.0] + [NEVER] * (beams - 1), dtype=score, device=device
         )  # (B,) sums of log-probabilities
-        self.best = torch.full((beams,), _NEVER, dtype=score, device=device)  # (B,) sequence scores of the finished
+        self.best = torch.full((beams,), NEVER, dtype=score, device=device)  # (B,) sequence scores of the finished
         self.sent = torch.zeros(beams, dtype=torch.bool, device=device)  # (B,) which of them are real
         self.open = torch.ones(1, dtype=torch.bool, device=device)  # can the running still beat the finished?
         self.over = torch.zeros(1, dtype=torch.bool, device=device)  # did the search end in this step or before?
@@ -85,10 +85,10 @@ class BeamLane:
         if self.texts is not None:
             hits = hits | self._stopped(self.texts, tokens, parents)
         if isinstance(self.penalties, Diversity):  # the last tokens count too, though after them nothing is live
-            self.taken = tokens[(scores + hits * _NEVER).topk(self.rows).indices]  # (B,)
+            self.taken = tokens[(scores + hits * NEVER).topk(self.rows).indices]  # (B,)
         hits = hits | (t + 1 >= self.max_new)
 
-        left = scores + hits * _NEVER
+        left = scores + hits * NEVER
         live = left.topk(self.rows).indices  # (B,) into the candidates
         merged = self._finish(scores, hits, t)
         self.running.copy_(left[live])
@@ -107,7 +107,7 @@ class BeamLane:
         if self.penalties is None:
             return rows.top_logprobs[:, :width], rows.top_tokens[:, :width]
         # a banned token's score must stay finite: the tree is sent to a page as JSON
-        best = self.penalties.apply(rows.logprobs, t).clamp_min(_NEVER).topk(width, dim=-1)
+        best = self.penalties.apply(rows.logprobs, t).clamp_min(NEVER).topk(width, dim=-1)
         return best.values, best.indices
 
     def _stopped(self, texts: Stops, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
@@ -122,8 +122,8 @@ class BeamLane:
         ended = hits & self.may_finish
         final = scores / self.norms[t]
         if self.early:
-            final = final + self.sent.all() * _NEVER
-        final = final + ~self.open * _NEVER + ~ended * _NEVER
+            final = final + self.sent.all() * NEVER
+        final = final + ~self.open * NEVER + ~ended * NEVER
         pool = torch.cat((self.best, final))
         best, merged = pool.topk(self.rows)
         self.sent.copy_(torch.cat((self.sent, ended))[merged])
@@ -133,10 +133,10 @@ class BeamLane:
     def _stop(self, hits: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """(1,) bool: the search is over."""
         possible = self.running[:1] / self.hoped_norms[t]
-        worst = torch.where(self.sent, self.best.min(), _NEVER)  # (B,)
+        worst = torch.where(self.sent, self.best.min(), NEVER)  # (B,)
         self.open.logical_and_((possible > worst).any())
         # none that is possible goes on: a form may allow fewer texts than there are beams
-        stop = ~self.open | hits.all() | (self.running[:1] < _JUNK)
+        stop = ~self.open | hits.all() | (self.running[:1] < JUNK)
         return stop | self.sent.all() if self.early else stop
 
     # --- the half on the host ------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ class BeamLane:
             lane=self.lane.name,
             live=tuple(branches[i] for i in going),
             finished=tuple(finished(branches[i], branches[i].score / norm) for i in ended),
-            pruned=tuple(b for i, b in enumerate(branches) if i not in gone and b.score > _JUNK),
+            pruned=tuple(b for i, b in enumerate(branches) if i not in gone and b.score > JUNK),
             tops=self._tops(rest, [branches[i] for i in gone], t),
             entropies=tuple(rest[-self.rows :][: 1 if t == 0 else self.rows]),
             best=self.best_text,
@@ -197,7 +197,7 @@ class BeamLane:
                 self.finished.append(None)
             elif index < 0:
                 self.finished.append(old[index])
-            elif branches[index].score < _JUNK:
+            elif branches[index].score < JUNK:
                 self.finished.append(None)
             else:
                 self.finished.append((nodes[index], score))

@@ -8,7 +8,7 @@ import torch
 import triton
 import triton.language as tl
 
-from llmdemo.decoding.beams import BeamLane
+from llmdemo.decoding.beams import JUNK, NEVER, BeamLane
 from llmdemo.decoding.gpu_draws import draw
 from llmdemo.decoding.gpu_rows import MOST_WIDE, NO_KEY, key_of
 from llmdemo.decoding.lanes import LOWEST, TRACE_TOP, Rows, TokenLane
@@ -24,17 +24,19 @@ Chosen = tuple[torch.Tensor, torch.Tensor | None, list[torch.Tensor]]
 
 def choose(lane, rows: Rows, t: torch.Tensor) -> Chosen:
     """What `lane` chooses from its rows at step t [1]."""
-    if rows.lifts is None or type(lane) not in (TokenLane, BeamLane) or lane.penalties is not None:
+    kind = type(lane)
+    if rows.lifts is None or kind not in (TokenLane, BeamLane) or lane.penalties is not None:
         return lane.choose(rows, t)
-    if type(lane) is TokenLane and not lane.lane.samples:
+    if kind is BeamLane:
+        fits = lane.texts is None and max(lane.candidates, rows.top_tokens.shape[1]) <= MOST_WIDE
+        return _beams(lane, rows, t) if fits else lane.choose(rows, t)
+    if not lane.lane.samples:
         return _greedy(rows)
-    if type(lane) is TokenLane and lane.uniforms is not None and _draws_plainly(lane.lane):
-        narrow = Rows(rows.every_logits, None, *_top(rows), rows.entropies, lifts=rows.lifts)
-        token, packed = draw(narrow, lane.lane, lane.uniforms, t, LOWEST)
-        return token, None, [packed]
-    if type(lane) is BeamLane and lane.texts is None and max(lane.candidates, rows.top_tokens.shape[1]) <= MOST_WIDE:
-        return _beams(lane, rows, t)
-    return lane.choose(rows, t)
+    if not _draws_plainly(lane.lane):
+        return lane.choose(rows, t)
+    narrow = Rows(rows.every_logits, None, *_top(rows), rows.entropies, lifts=rows.lifts)
+    token, packed = draw(narrow, lane.lane, lane.uniforms, t, LOWEST)
+    return token, None, [packed]
 
 
 def _draws_plainly(lane: LaneSettings) -> bool:
@@ -199,7 +201,7 @@ def _beams(lane: BeamLane, rows: Rows, t: torch.Tensor) -> Chosen:
     padded = (triton.next_power_of_2(n) for n in (beams * width, candidates, beams * top))
     _extend[(1,)](
         *(rows.top_tokens, rows.top_logprobs, rows.entropies, *state, t, tokens, parents, packed),
-        *(lane.max_new, stride, len(lane.eos_ids), -1.0e9, -1.0e8, lane.early, beams, candidates, width, top, *padded),
+        *(lane.max_new, stride, len(lane.eos_ids), NEVER, JUNK, lane.early, beams, candidates, width, top, *padded),
         num_warps=1,
     )
     return tokens, parents, [packed]

@@ -15,14 +15,9 @@ import app
 from llmdemo.access.passwords import verify_password
 from llmdemo.core.errors import UserError
 from llmdemo.ui import launch
+from tests.waiting import free_port, page_of
 
 ROOT = Path(app.__file__).parent
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_the_flags_have_the_contracts_defaults(monkeypatch):
@@ -106,7 +101,7 @@ def test_the_page_is_up_in_under_ten_seconds_and_the_app_ends_at_once_though_a_p
         [sys.executable, "app.py", "--port", str(port)], cwd=ROOT, env=env, stdout=subprocess.DEVNULL
     )
     try:
-        page = wait_for_page(f"http://127.0.0.1:{port}/", process, 60)
+        page = page_of(f"http://127.0.0.1:{port}/", process)
         # On a quiet machine this is the time that a person waits; on a busy one it does not count the others' work.
         seconds = min(time.monotonic() - begun, sum(psutil.Process(process.pid).cpu_times()[:2]))
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/streams/page", timeout=20) as stream:
@@ -122,15 +117,3 @@ def test_the_page_is_up_in_under_ten_seconds_and_the_app_ends_at_once_though_a_p
     assert seconds < 10
     assert ends < 5, "Gradio gives its server five seconds and then five more"
     assert process.returncode == 0, "SIGTERM ends the app in order"
-
-
-def wait_for_page(url: str, process: subprocess.Popen, limit: float) -> str:
-    end = time.monotonic() + limit
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                return answer.read().decode()
-        except OSError:
-            assert process.poll() is None, "the app has ended"
-            assert time.monotonic() < end, "the page did not come up"
-            time.sleep(0.1)

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 
 import pytest
 
@@ -11,6 +10,7 @@ from llmdemo.arena.batch import check_batch
 from llmdemo.core.errors import UserError
 from llmdemo.decoding import DecodeSettings
 from llmdemo.models import catalog
+from tests.waiting import until
 
 SETTINGS = {"max_new_tokens": 8, "temperature": 1.0, "num_beams": 2, "seed": 3}
 PROMPTS = ["Hello", "Name three fruits", "Why?"]
@@ -114,13 +114,6 @@ def begin(arena, request) -> threading.Thread:
     return thread
 
 
-def wait_until(state) -> None:
-    end = time.monotonic() + 60
-    while not state():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.005)
-
-
 def lined_up(arena) -> int:
     return len(arena._batch_turns._waiting)
 
@@ -131,12 +124,12 @@ def test_a_late_batch_and_a_late_prompt_begin_within_a_few_prompts_of_the_others
         begin(arena, arena.batch_request("starter", PROMPTS * 5, {**short, "seed": 1000 * number}))
         for number in range(1, 5)
     ]
-    wait_until(lambda: gate.seeds and lined_up(arena) == 2)
+    until(lambda: gate.seeds and lined_up(arena) == 2)
     late = begin(arena, arena.batch_request("starter", PROMPTS, {**short, "seed": 9000}))
-    wait_until(lambda: lined_up(arena) == 3)
+    until(lambda: lined_up(arena) == 3)
     one = begin(arena, arena.request("starter", "Hello", {**short, "seed": 7000}))
     with arena._cache.use(catalog.resolve(arena._home, "starter"), "auto") as loaded:
-        wait_until(lambda: len(loaded.lock._waiting) == 2)
+        until(lambda: len(loaded.lock._waiting) == 2)
     for _ in range(4 * 15 + 3 + 1):
         gate.go.release()
     for thread in [*early, late, one]:
@@ -149,7 +142,7 @@ def test_a_late_batch_and_a_late_prompt_begin_within_a_few_prompts_of_the_others
 def test_a_batch_that_waits_for_its_turn_can_be_stopped_and_takes_no_place(arena):
     gate = Gate(arena)
     others = [begin(arena, arena.batch_request("starter", PROMPTS, {**SETTINGS, "seed": seed})) for seed in (100, 200)]
-    wait_until(lambda: not arena._batch_turns._free)
+    until(lambda: not arena._batch_turns._free)
     request = arena.batch_request("starter", PROMPTS, {**SETTINGS, "seed": 300})
     waiting = arena.events(request)
     assert next(waiting)["type"] == "waiting"

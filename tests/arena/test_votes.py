@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from llmdemo.arena.votes import VoteSessions
 from llmdemo.core.errors import NotNow, UserError
 from llmdemo.core.store import Home
 from llmdemo.settings.votes import VoteConfig
+from tests.waiting import until
 
 LANES = ("zebra", "yak", "xerus")
 CONTESTANTS = [
@@ -38,13 +38,6 @@ def opened(sessions: VoteSessions, **config) -> str:
     session_id = sessions.open(VoteConfig.from_dict(values, 500, "LLMDEMO_MAX_PROMPTS"), {}, CONTESTANTS)
     until(lambda: not sessions.state(session_id).missing or sessions.failure(session_id))
     return session_id
-
-
-def until(ready, seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 @pytest.fixture

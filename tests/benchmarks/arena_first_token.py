@@ -13,15 +13,16 @@ import argparse
 import json
 import os
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.waiting import free_port, page_of
+
 LIMIT = 120_000
 WATCH = """() => {
   window.pressed = performance.now(); window.shown = 0;
@@ -94,21 +95,12 @@ def one(page) -> dict:
 
 
 def start(home: str) -> tuple[str, subprocess.Popen]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {**os.environ, "LLMDEMO_HOME": home, "HF_HUB_OFFLINE": "1", "LLMDEMO_MIN_FREE_BYTES": "0"}
     app = subprocess.Popen([sys.executable, "app.py", "--port", str(port)], cwd=ROOT, env=environment)
     url = f"http://127.0.0.1:{port}/"
-    for _ in range(600):
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return url, app
-        except OSError:
-            if app.poll() is not None:
-                raise SystemExit("the app has ended") from None
-            time.sleep(0.1)
-    raise SystemExit("the page did not come up")
+    page_of(url, app)
+    return url, app
 
 
 def arguments() -> argparse.Namespace:

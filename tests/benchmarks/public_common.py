@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,9 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.waiting import free_port, page_of
 
 
 @contextmanager
@@ -19,9 +21,8 @@ def started_app(scratch: Path, *flags: str, env: dict | None = None):
     """`python app.py` on an empty home in `scratch`; yields (address, process)."""
     home = scratch / "home"
     tiny_model(home / "models" / "starter")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/"
     settings = {"LLMDEMO_HOME": str(home), "HF_HUB_OFFLINE": "1", "LLMDEMO_MIN_FREE_BYTES": "0", **(env or {})}
     with open(scratch / "app.log", "wb") as log:
         process = subprocess.Popen(
@@ -32,8 +33,8 @@ def started_app(scratch: Path, *flags: str, env: dict | None = None):
             stderr=log,
         )
         try:
-            _wait(port, process)
-            yield f"http://127.0.0.1:{port}/", process
+            page_of(url, process, 120)
+            yield url, process
         finally:
             process.terminate()
             try:
@@ -47,25 +48,12 @@ def started_app(scratch: Path, *flags: str, env: dict | None = None):
 
 def tiny_model(folder: Path) -> None:
     """A random Llama of 30,000 weights with its tokenizer, as the tests use it."""
-    sys.path.insert(0, str(ROOT))
     from tests.conftest import make_llama, make_tokenizer
 
     shutil.rmtree(folder, ignore_errors=True)
     tokenizer = make_tokenizer()
     make_llama(len(tokenizer)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-
-
-def _wait(port: int, process) -> None:
-    end = time.monotonic() + 120
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            if process.poll() is not None or time.monotonic() > end:
-                raise SystemExit("the app did not start; see app.log") from None
-            time.sleep(0.1)
 
 
 class Watch:

@@ -18,7 +18,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -32,6 +31,9 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
+
+from tests.waiting import free_port
+
 TOKENS, WAIT = 64, 120
 """Of each answer; seconds after which a server has not answered."""
 QUESTIONS = [f"Tell me about number {n}, and about three things that people associate with it." for n in range(64)]
@@ -59,12 +61,6 @@ key = serving.create_key("speed", [], 100000, False)["key"]
 Path(sys.argv[3]).write_text(key)
 uvicorn.run(Starlette(routes=routes(serving)), port=int(sys.argv[2]), log_level="error")
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextlib.contextmanager

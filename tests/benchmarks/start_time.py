@@ -9,19 +9,18 @@ CPU seconds that the start took, which tell a slow start from a busy machine, an
 import argparse
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import psutil
 from public_common import ROOT, tiny_model
+
+from tests.waiting import free_port, page_of
 
 LONGEST = 120.0
 
@@ -46,9 +45,7 @@ def main() -> int:
 
 def start(home: Path) -> dict:
     """{"seconds", "cpu_seconds", "load"} of one start, until GET / is 200."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     load, begun = os.getloadavg()[0], time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "app.py", "--port", str(port)],
@@ -58,10 +55,7 @@ def start(home: Path) -> dict:
         stderr=subprocess.DEVNULL,
     )
     try:
-        while not answers(port):
-            if process.poll() is not None or time.perf_counter() - begun > LONGEST:
-                raise SystemExit("the app did not start")
-            time.sleep(0.02)
+        page_of(f"http://127.0.0.1:{port}/", process, LONGEST, pause=0.02)
         seconds, times = time.perf_counter() - begun, psutil.Process(process.pid).cpu_times()
         return {
             "seconds": round(seconds, 2),
@@ -71,14 +65,6 @@ def start(home: Path) -> dict:
     finally:
         process.terminate()
         process.wait(20)
-
-
-def answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=LONGEST) as answer:
-            return answer.status == 200
-    except (urllib.error.URLError, ConnectionError):
-        return False
 
 
 if __name__ == "__main__":

@@ -2,11 +2,8 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from tests import forked
 from tests.browser.steps import LONGEST, SECONDS
 from tests.conftest import own_model
 from tests.run import BROWSERS
+from tests.waiting import free_port, page_of
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_BROWSER = (
@@ -115,13 +113,6 @@ def _foreign(url: str, own: str) -> bool:
     return not url.startswith((own, "data:", "blob:", "about:"))
 
 
-def free_port() -> int:
-    """A port on which nobody listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @contextmanager
 def running_app(home: Path, *flags: str, env: dict | None = None):
     """`python app.py` on `home` and a free port; yields its address. Ends it, and what it left running, afterwards."""
@@ -139,7 +130,7 @@ def running_app(home: Path, *flags: str, env: dict | None = None):
     with open(home.parent / f"app-{port}.log", "wb") as log:
         process = forked.start(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
         try:
-            _wait(url, process, 60)
+            page_of(url, process)
             yield url
         finally:
             process.terminate()
@@ -148,18 +139,6 @@ def running_app(home: Path, *flags: str, env: dict | None = None):
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def _wait(url: str, process: subprocess.Popen, limit: float) -> None:
-    end = time.monotonic() + limit
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except OSError:
-            assert process.poll() is None, "the app has ended; see its log beside the home folder"
-            assert time.monotonic() < end, "the page did not come up"
-            time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ from tests.browser.conftest import running_app
 from tests.browser.steps import LONGEST, SECONDS, compare, tab, until
 from tests.conftest import own_model
 from tests.evaluation.conftest import evaluate_here
+from tests.waiting import over
 
 pytestmark = pytest.mark.slow
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
@@ -88,10 +89,8 @@ def worked(tiny_model_folder, tmp_path_factory):
             run_id = trained(home, dataset_id=dataset_id, max_steps=4, max_length=64, rank=8)
             models = [run_id] if name == "texts.tsv" else ["starter", run_id]
             evaluation_id = evaluations.start({"dataset_id": dataset_id, "model_ids": models, "max_new_tokens": 16})
-            end = time.monotonic() + LONGEST / SECONDS
-            while (status := evaluations.status(evaluation_id))["state"] != "completed":
-                assert status["state"] in ("queued", "starting", "running") and time.monotonic() < end, status
-                time.sleep(0.05)
+            status = over(evaluations, evaluation_id, LONGEST / SECONDS)
+            assert status["state"] == "completed", status
     with running_app(home.root) as url:
         yield url
 

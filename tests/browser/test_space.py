@@ -4,8 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-import urllib.request
 import zipfile
 
 import pytest
@@ -13,8 +11,9 @@ import pytest
 from llmdemo.core.store import Home
 from llmdemo.models import catalog
 from llmdemo.publish.space import packed
-from tests.browser.conftest import free_port, new_context
+from tests.browser.conftest import new_context
 from tests.browser.steps import until
+from tests.waiting import free_port, page_of
 
 pytestmark = pytest.mark.slow
 RUN = "run-20260101-000000-abcdef"
@@ -41,14 +40,8 @@ def space(folder, tmp_path):
     with open(tmp_path / "log", "wb") as log:
         process = subprocess.Popen([sys.executable, "app.py"], cwd=folder, env=env, stdout=log, stderr=log)
     try:
-        url, end = f"http://127.0.0.1:{port}/", time.monotonic() + 90
-        while True:
-            assert process.poll() is None and time.monotonic() < end, (tmp_path / "log").read_text()
-            try:
-                urllib.request.urlopen(url, timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.2)
+        url = f"http://127.0.0.1:{port}/"
+        page_of(url, process, 90)
         yield url
     finally:
         process.terminate()

@@ -14,6 +14,7 @@ from llmdemo.models import catalog
 from llmdemo.runs import Runs
 from tests.elsewhere.test_worker import bundle
 from tests.publish.conftest import TOKEN
+from tests.waiting import over, until
 
 
 @pytest.fixture
@@ -31,14 +32,6 @@ def here(home, settings, monkeypatch):
         yield service
 
 
-def ended(service, job_id, seconds=30.0, pause=0.05) -> dict:
-    end = time.monotonic() + seconds
-    while (status := service.status(job_id))["state"] not in ("completed", "failed", "stopped"):
-        assert time.monotonic() < end, status
-        time.sleep(pause)
-    return status
-
-
 def test_hardware_is_named_with_its_price_an_hour_the_cheapest_first(here, hub):
     cheap, dear = here.hardware(TOKEN)
     assert cheap["name"] == "cpu-basic" and cheap["dollars_per_hour"] == pytest.approx(0.01, abs=1e-4)
@@ -49,7 +42,7 @@ def test_hardware_is_named_with_its_price_an_hour_the_cheapest_first(here, hub):
 def test_a_run_that_came_back_is_in_the_list_with_its_figures_and_is_there_once(here, hub, values):
     hub.begins_as, hub.result = "COMPLETED", bundle()
     job_id = here.start(values, "t4-small", TOKEN, hours=2)
-    status = ended(here, job_id)
+    status = over(here, job_id)
     assert status["state"] == "completed" and status["most_dollars"] == pytest.approx(0.8, abs=0.01), status
     assert status["repo"].startswith("ann/") and status["url"].startswith(f"{hub.url}/jobs/ann/")
     here.collect()
@@ -94,18 +87,18 @@ def test_without_a_network_it_says_so_within_two_seconds(here, values, monkeypat
 def test_a_job_that_failed_goes_on_with_a_token(here, hub, values):
     hub.refusals["/api/jobs/ann"] = (402, "Payment required")
     job_id = here.start(values, "cpu-basic", TOKEN)
-    status = ended(here, job_id)
+    status = over(here, job_id)
     assert status["state"] == "failed" and "no credits" in status["message"] and status["can_resume"]
     hub.refusals.clear()
     hub.begins_as, hub.result = "COMPLETED", bundle()
     here.go_on(job_id, TOKEN)
-    assert ended(here, job_id)["run_id"] and len(here._runs.list()) == 1
+    assert over(here, job_id)["run_id"] and len(here._runs.list()) == 1
 
 
 def test_a_preset_that_is_not_here_is_fetched_there(here, hub, values):
     hub.begins_as, hub.result = "COMPLETED", bundle()
     job_id = here.start({**values, "model_id": "HuggingFaceTB/SmolLM2-1.7B"}, "t4-small", TOKEN)
-    asked = json.loads(hub.repos[ended(here, job_id)["repo"]]["input/ask.json"])
+    asked = json.loads(hub.repos[over(here, job_id)["repo"]]["input/ask.json"])
     assert asked["models"]["model_id"] == {"kind": "hub", "id": "HuggingFaceTB/SmolLM2-1.7B"}
 
 
@@ -118,7 +111,7 @@ def test_a_gated_preset_needs_a_token_that_it_is_given_to_before_anything_is_sen
     hub.refusals["/api/models/meta-llama"] = (200, "")
     hub.begins_as, hub.result = "COMPLETED", bundle()
     job_id = here.start(gated, "t4-small", TOKEN)
-    asked = json.loads(hub.repos[ended(here, job_id)["repo"]]["input/ask.json"])
+    asked = json.loads(hub.repos[over(here, job_id)["repo"]]["input/ask.json"])
     assert asked["models"]["model_id"] == {"kind": "hub", "id": "meta-llama/Llama-3.2-1B"}
 
 
@@ -135,7 +128,7 @@ def test_several_gpus_are_used_where_the_hardware_has_them(here, hub, values, mo
         here.start({**values, "num_processes": 4}, "t4-small", TOKEN)
     hub.begins_as, hub.result = "COMPLETED", bundle()
     job_id = here.start({**values, "num_processes": 4}, "t4-x4", TOKEN)
-    asked = json.loads(hub.repos[ended(here, job_id)["repo"]]["input/ask.json"])
+    asked = json.loads(hub.repos[over(here, job_id)["repo"]]["input/ask.json"])
     assert asked["config"]["num_processes"] == 4
 
 
@@ -165,13 +158,10 @@ def test_the_jobs_script_trains_by_the_real_worker_and_the_run_is_back_though_th
     jobs = Jobs(home, settings)
     with Elsewhere(jobs, Runs(jobs)) as first:
         job_id = first.start(values, "cpu-basic", TOKEN)
-        end = time.monotonic() + 60
-        while not hub.jobs and first.status(job_id)["state"] != "failed":
-            assert time.monotonic() < end
-            time.sleep(0.3)
+        until(lambda: hub.jobs or first.status(job_id)["state"] == "failed", pause=0.3)
     jobs = Jobs(home, settings)
     with Elsewhere(jobs, Runs(jobs)) as again:
-        status = ended(again, job_id, 200, pause=0.3)
+        status = over(again, job_id, 200, pause=0.3)
         (job,) = hub.jobs.values()
         assert status["state"] == "completed", (status, job["lines"][-30:])
         run = again._runs.status(status["run_id"])

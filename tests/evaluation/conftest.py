@@ -4,7 +4,6 @@ import inspect
 import json
 import shutil
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -184,17 +183,3 @@ def evaluations(home, settings, work_here):
 
     with Evaluations(Jobs(home, settings, work_here)) as service:
         yield service
-
-
-@pytest.fixture
-def over(evaluations):
-    """over(evaluation_id) → its status once it goes no more."""
-
-    def wait(evaluation_id, seconds=60.0):
-        end = time.monotonic() + seconds
-        while (status := evaluations.status(evaluation_id))["state"] in ("queued", "running", "stopping"):
-            assert time.monotonic() < end, status
-            time.sleep(0.02)
-        return status
-
-    return wait

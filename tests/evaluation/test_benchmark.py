@@ -27,6 +27,7 @@ from llmdemo.evaluation.benchmark_files import questions_of
 from llmdemo.settings import Settings
 from llmdemo.settings.evaluation import BenchmarkSpec
 from tests.evaluation import benchmark_samples as samples
+from tests.waiting import over
 
 HELLASWAG = [[-334.27521, -137.00093, -412.94867, -214.45274], [-367.59866, -136.31226, -424.17575, -213.86913]]
 ARC = [[-18.90142, -56.05694, -156.65982], [-21.38609, -57.85928, -157.11287], [-24.71464, -57.50555, -160.11261]]
@@ -116,14 +117,14 @@ def test_what_is_no_benchmark_is_a_sentence(rows, said):
     assert caught.value.hint
 
 
-def test_a_benchmark_is_evaluated_with_two_models_and_not_asked_twice(evaluations, over, models, tmp_path):
+def test_a_benchmark_is_evaluated_with_two_models_and_not_asked_twice(evaluations, models, tmp_path):
     samples.write(tmp_path)
     home = evaluations.jobs.home
     spec = benchmark_files.add_file(home, Settings(home=home.root), tmp_path / "arc.jsonl")
     assert (spec.shape, spec.count, spec.name) == ("arc", 8, "arc.jsonl")
     config = {"benchmark": vars(spec), "model_ids": list(models), "limit": 6}
     first = evaluations.start(config)
-    assert over(first)["state"] == "completed", over(first)
+    assert over(evaluations, first)["state"] == "completed", over(evaluations, first)
     result, records = evaluations.result_with_records(first)
     assert result["kind"] == "benchmark" and len(records) == 6 and len(records[0]["said"]) == 2
     acc, normed = result["figures"]
@@ -132,14 +133,14 @@ def test_a_benchmark_is_evaluated_with_two_models_and_not_asked_twice(evaluation
         assert acc["values"][side] == sum(record["acc"][side] for record in records) / 6
         assert low < acc["values"][side] < high or acc["values"][side] in (low, high)
     second = evaluations.start(config | {"limit": 8})
-    assert over(second)["state"] == "completed"
+    assert over(evaluations, second)["state"] == "completed"
     for path in (home.root / "evaluations" / "kept").glob("benchmark-*.jsonl"):
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         assert sorted(line["id"] for line in lines) == list(range(8))
 
 
 def test_questions_that_are_longer_than_a_models_context_lose_their_beginning_and_are_counted(
-    evaluations, over, models, tmp_path
+    evaluations, models, tmp_path
 ):
     filler = "word " * 300 + samples.ARC[0]["question"]
     long, other = ({**samples.ARC[0], "question": f"{first} {filler}"} for first in ("One", "Another"))
@@ -148,7 +149,7 @@ def test_questions_that_are_longer_than_a_models_context_lose_their_beginning_an
     home = evaluations.jobs.home
     spec = benchmark_files.add_file(home, Settings(home=home.root), tmp_path / "long.jsonl")
     told = evaluations.start({"benchmark": vars(spec), "model_ids": list(models)})
-    assert over(told)["state"] == "completed", over(told)
+    assert over(evaluations, told)["state"] == "completed", over(evaluations, told)
     notes = [note for note in evaluations.result(told)["notes"] if note["code"] == "cut_questions"]
     assert [(note["n"], note["of"], note["tokens"]) for note in notes] == [(2, 3, 256)] * 2
     (path, *_) = (home.root / "evaluations" / "kept").glob("benchmark-*.jsonl")

@@ -10,6 +10,7 @@ from llmdemo.evaluation.judge_local import LocalWriter
 from llmdemo.evaluation.judging import judge_all
 from llmdemo.settings.judge import JudgeSpec
 from tests.evaluation.conftest import at
+from tests.waiting import over
 
 
 def records(count=3, answers=("pear", "stone")):
@@ -129,7 +130,7 @@ def _local():
     return JudgeSpec.from_value({"kind": "model", "model_id": "starter", "grading": "absolute", "max_new_tokens": 16})
 
 
-def test_a_judge_is_compared_with_the_classs_votes(evaluations, home, over, judge_server):
+def test_a_judge_is_compared_with_the_classs_votes(evaluations, home, judge_server):
     folder = home.votes / "vote-20260101-000000-abcdef"
     folder.mkdir(parents=True)
     lanes = [{"model_id": "starter", "model": "S", "lane": lane, "strategy": "top_p", "settings": {}} for lane in "ab"]
@@ -152,7 +153,7 @@ def test_a_judge_is_compared_with_the_classs_votes(evaluations, home, over, judg
     judge_server.say = prefers_the_pear
     judge = {"kind": "endpoint", "url": judge_server.url, "model": "m", "grading": "relative"}
     started = evaluations.start({"vote_id": folder.name, "judge": judge})
-    assert over(started)["state"] == "completed"
+    assert over(evaluations, started)["state"] == "completed"
     result, rows = evaluations.result_with_records(started)
     # the class: pear, pear, stone, neither; the judge: pear four times
     assert [row["majority"] for row in rows] == [0, 0, 1, 2] and rows[0]["votes"] == [2, 0, 0]

@@ -6,6 +6,7 @@ from safetensors.torch import load_file, save_file
 from llmdemo.core import store
 from llmdemo.models import steps
 from tests.evaluation.conftest import SECOND
+from tests.waiting import over
 
 
 @pytest.fixture
@@ -19,11 +20,13 @@ def run_with_steps(home, models):
     return SECOND
 
 
-def test_two_steps_of_a_run_are_compared_as_their_models_are(evaluations, over, add, run_with_steps):
+def test_two_steps_of_a_run_are_compared_as_their_models_are(evaluations, add, run_with_steps):
     texts = add([{"text": f"The cat sees {n} dogs and the dog sees {n + 1} cats."} for n in range(30)])
 
     def figures(*model_ids):
-        status = over(evaluations.start({"dataset_id": texts.dataset_id, "model_ids": list(model_ids), "limit": 4}))
+        status = over(
+            evaluations, evaluations.start({"dataset_id": texts.dataset_id, "model_ids": list(model_ids), "limit": 4})
+        )
         assert status["state"] == "completed", status
         result = evaluations.result(status["evaluation_id"])
         return [model["id"] for model in result["models"]], result["figures"]

@@ -10,6 +10,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.evaluation import run_rewards
 from llmdemo.evaluation.reward_scores import RewardScorer
 from llmdemo.models import catalog
+from tests.waiting import over
 
 RUN = "run-20260103-000000-abcdef"
 PROMPTS = [[{"role": "user", "content": text}] for text in ("Hello", "Name a fruit, please.", "x")]
@@ -72,13 +73,13 @@ def test_best_of_n_by_a_reward_model_is_the_answer_with_the_highest_number(
             list(arena.compare("starter", "Hello", {**common, "lanes": [{**lanes[0], "reward_model_id": other}]}))
 
 
-def test_a_reward_model_judges_without_reading_twice(home, evaluations, over, add, models, reward_model):
+def test_a_reward_model_judges_without_reading_twice(home, evaluations, add, models, reward_model):
     rows = [{"instruction": f"Say {n}.", "output": f"{n}"} for n in range(30)]
     info = add(rows)
     judge = {"kind": "reward", "model_id": RUN}
     config = {"dataset_id": info.dataset_id, "model_ids": list(models), "limit": 4, "max_new_tokens": 8, "judge": judge}
     started = evaluations.start(config)
-    assert over(started)["state"] == "completed"
+    assert over(evaluations, started)["state"] == "completed"
     result, records = evaluations.result_with_records(started)
     assert result["judge"]["error"] is None and result["judge"]["grading"] == "reward"
     scorer = RewardScorer(reward_model)
@@ -105,7 +106,7 @@ def test_a_copy_of_the_data_that_a_reward_model_learned_from_is_not_asked_whole(
     assert asked[0] == asked[1] and len(asked[1]) == 8
 
 
-def test_a_reward_model_is_right_by_category_as_often_as_its_numbers_say(evaluations, over, add, reward_model):
+def test_a_reward_model_is_right_by_category_as_often_as_its_numbers_say(evaluations, add, reward_model):
     from llmdemo.evaluation.intervals import wilson
 
     rows = [
@@ -119,7 +120,7 @@ def test_a_reward_model_is_right_by_category_as_often_as_its_numbers_say(evaluat
     ]
     info = add(rows)
     started = evaluations.start({"dataset_id": info.dataset_id, "model_ids": [RUN]})
-    status = over(started)
+    status = over(evaluations, started)
     assert (status["state"], status["kind"]) == ("completed", "reward"), status
     result, records = evaluations.result_with_records(started)
     assert result["records"] == len(records) == 30, "none of them was learned from: all are asked"

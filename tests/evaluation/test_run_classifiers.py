@@ -1,7 +1,6 @@
 """Classifiers and folds from data set to result, with a tiny classifier."""
 
 import shutil
-import time
 
 import pytest
 
@@ -12,6 +11,7 @@ from llmdemo.evaluation import Evaluations
 from llmdemo.evaluation.folds import start_folds
 from llmdemo.jobs import Jobs
 from llmdemo.jobs.damage import Damaged
+from tests.waiting import over, until
 
 
 def label_rows(count=120):
@@ -23,12 +23,12 @@ def label_rows(count=120):
 
 
 @pytest.mark.slow
-def test_a_classifier_stands_beside_the_small_models_on_the_same_records(evaluations, over, add, tiny_classifier):
+def test_a_classifier_stands_beside_the_small_models_on_the_same_records(evaluations, add, tiny_classifier):
     info = add(label_rows())
     evaluation_id = evaluations.start(
         {"dataset_id": info.dataset_id, "model_ids": [tiny_classifier], "eval_share": 0.3}
     )
-    status = over(evaluation_id)
+    status = over(evaluations, evaluation_id)
     assert status["state"] == "completed", status
     result, records = evaluations.result(evaluation_id), evaluations.records(evaluation_id)
     assert result["labels"] == ["ham", "spam"] and [each["name"] for each in result["baselines"]] == [
@@ -43,9 +43,9 @@ def test_a_classifier_stands_beside_the_small_models_on_the_same_records(evaluat
     assert all(records[place]["label"] != records[place]["predicted"][0] for place in model["mistakes"])
 
 
-def test_other_classes_than_the_models_are_a_sentence(evaluations, over, add, tiny_classifier):
+def test_other_classes_than_the_models_are_a_sentence(evaluations, add, tiny_classifier):
     rows = [{**row, "label": row["label"] + "!"} for row in label_rows(40)]
-    status = over(evaluations.start({"dataset_id": add(rows).dataset_id, "model_ids": [tiny_classifier]}))
+    status = over(evaluations, evaluations.start({"dataset_id": add(rows).dataset_id, "model_ids": [tiny_classifier]}))
     assert status["state"] == "failed" and "knows the classes spam, ham" in status["message"]
 
 
@@ -55,12 +55,12 @@ def spelt_otherwise(rows):
     return [{**row, "label": odd[n % 7](row["label"]) if n % 7 in odd else row["label"]} for n, row in enumerate(rows)]
 
 
-def test_labels_that_differ_in_case_or_blanks_are_the_classes_of_training(evaluations, over, add, tiny_classifier):
+def test_labels_that_differ_in_case_or_blanks_are_the_classes_of_training(evaluations, add, tiny_classifier):
     ids = [add(rows, f"rows{n}").dataset_id for n, rows in enumerate((label_rows(), spelt_otherwise(label_rows())))]
     found = []
     for dataset_id in ids:
         evaluation_id = evaluations.start({"dataset_id": dataset_id, "model_ids": [tiny_classifier], "eval_share": 0.3})
-        assert over(evaluation_id)["state"] == "completed", over(evaluation_id)
+        assert over(evaluations, evaluation_id)["state"] == "completed", over(evaluations, evaluation_id)
         found.append(evaluations.result(evaluation_id))
     assert found[0]["labels"] == found[1]["labels"] == ["ham", "spam"]
     assert found[1]["baselines"][0]["accuracy"] == 1.0
@@ -68,11 +68,11 @@ def test_labels_that_differ_in_case_or_blanks_are_the_classes_of_training(evalua
     assert {"code": "merged", "labels": "ham, spam"} in found[1]["notes"]
 
 
-def test_texts_that_are_cut_are_counted(evaluations, over, add, tiny_classifier):
+def test_texts_that_are_cut_are_counted(evaluations, add, tiny_classifier):
     rows = [{**row, "text": row["text"] + " and so on" * 9 * (n % 2)} for n, row in enumerate(label_rows())]
     config = {"dataset_id": add(rows).dataset_id, "model_ids": [tiny_classifier], "eval_share": 0.3, "max_length": 40}
     evaluation_id = evaluations.start(config)
-    assert over(evaluation_id)["state"] == "completed", over(evaluation_id)
+    assert over(evaluations, evaluation_id)["state"] == "completed", over(evaluations, evaluation_id)
     texts = [record["text"] for record in evaluations.records(evaluation_id)]
     (note,) = [note for note in evaluations.result(evaluation_id)["notes"] if note["code"] == "cut_texts"]
     long = sum(text.endswith("and so on") for text in texts)
@@ -128,7 +128,7 @@ def test_cross_validation_waits_for_its_runs_and_tests_each_on_its_own_part(
         write_json(folder / "config.json", config)
     runs.state = "completed"
     service.jobs.wake()
-    status = _over(service, evaluation_id)
+    status = over(service, evaluation_id)
     assert status["state"] == "completed", status
     result = service.result(evaluation_id)
     assert [fold["fold"] for fold in result["folds"]] == [0, 1, 2] and result["records"] == info.kept
@@ -143,7 +143,7 @@ def test_a_run_that_failed_ends_the_cross_validation_with_a_sentence(folds_servi
     evaluation_id = start_folds(home, runs, service, {"dataset_id": add(label_rows(40)).dataset_id}, 2)
     runs.state = "failed"
     service.jobs.wake()
-    assert "2 of the runs" in _over(service, evaluation_id)["message"]
+    assert "2 of the runs" in over(service, evaluation_id)["message"]
 
 
 def test_a_run_that_cannot_be_looked_up_just_now_is_waited_for(folds_service, add, models, home, monkeypatch):
@@ -157,11 +157,7 @@ def test_a_run_that_cannot_be_looked_up_just_now_is_waited_for(folds_service, ad
 
     with monkeypatch.context() as patch:
         patch.setattr(runs, "status", status)
-        end = time.monotonic() + 20
-        while len(asked) < 3:
-            service.jobs.wake()
-            assert time.monotonic() < end
-            time.sleep(0.02)
+        until(lambda: service.jobs.wake() or len(asked) >= 3)
     assert service.status(evaluation_id)["state"] == "queued"
 
 
@@ -191,14 +187,6 @@ def test_folds_do_not_start_from_what_has_learned_from_them(
     with pytest.raises(UserError, match="has already learned from .*Start from its base model"):
         start_folds(home, runs, service, {"dataset_id": info.dataset_id, "model_id": start}, 2)
     assert runs.configs == []
-
-
-def _over(service, evaluation_id):
-    end = time.monotonic() + 60
-    while (status := service.status(evaluation_id))["state"] in ("queued", "running"):
-        assert time.monotonic() < end, status
-        time.sleep(0.02)
-    return status
 
 
 def test_what_a_run_was_asked_says_which_part_it_held_out(folds_service, add, models, home):

@@ -7,6 +7,7 @@ from llmdemo.evaluation import run_decoding
 from llmdemo.settings.evaluation import Spec
 from llmdemo.settings.evaluation_decoding import DecodingSpec
 from tests.evaluation.test_service import SMALL, chat_rows
+from tests.waiting import over
 
 LANES = [
     "greedy",
@@ -27,12 +28,14 @@ def started(evaluations, info, models, **more):
 
 @pytest.mark.slow
 def test_the_greedy_column_is_what_an_evaluation_says_record_by_record_and_one_answer_is_the_plain_lane(
-    evaluations, over, add, models
+    evaluations, add, models
 ):
     info = add(chat_rows())
     first = evaluations.start({"dataset_id": info.dataset_id, "model_ids": list(models), **SMALL})
     second = started(evaluations, info, models)
-    assert over(first)["state"] == "completed" and over(second)["state"] == "completed", over(second)
+    assert over(evaluations, first)["state"] == "completed" and over(evaluations, second)["state"] == "completed", over(
+        evaluations, second
+    )
     plain, result = evaluations.records(first), evaluations.result(second)
     records = evaluations.records(second)
     assert [record["index"] for record in plain] == [record["index"] for record in records]
@@ -51,10 +54,10 @@ def test_the_greedy_column_is_what_an_evaluation_says_record_by_record_and_one_a
     assert rows[4]["tokens"] == 2 * rows[4]["forwards"] and rows[3]["tokens"] > rows[1]["tokens"]
 
 
-def test_answers_do_not_depend_on_whether_a_lane_is_decoded_alone(evaluations, over, add, models, monkeypatch):
+def test_answers_do_not_depend_on_whether_a_lane_is_decoded_alone(evaluations, add, models, monkeypatch):
     info = add(chat_rows())
     one = started(evaluations, info, models[:1])
-    assert over(one)["state"] == "completed"
+    assert over(evaluations, one)["state"] == "completed"
     records = evaluations.records(one)
     assert [sum(cell["seconds"] is not None for cell in record["cells"]) for record in records] == [5] * 3 + [0] * 9
 
@@ -77,17 +80,17 @@ def test_answers_do_not_depend_on_whether_a_lane_is_decoded_alone(evaluations, o
         assert got == {record["index"]: [cell["text"] for cell in record["cells"]] for record in records}
 
 
-def test_what_was_asked_once_is_not_asked_again(evaluations, over, add, models):
+def test_what_was_asked_once_is_not_asked_again(evaluations, add, models):
     info = add(chat_rows())
-    assert over(started(evaluations, info, models))["state"] == "completed"
+    assert over(evaluations, started(evaluations, info, models))["state"] == "completed"
     again = started(evaluations, info, models, checker="exact")
-    assert over(again)["state"] == "completed"
+    assert over(evaluations, again)["state"] == "completed"
     kept = list((evaluations.jobs.home.root / "evaluations" / "kept").glob("decoding-*.jsonl"))
     assert len(kept) == 2 and all(len(path.read_text().splitlines()) == 12 for path in kept)
     assert evaluations.result(again)["checker"] == "exact"
 
 
-def test_own_prompts_are_asked_with_their_answers_or_with_a_checker_that_needs_none(evaluations, over, models):
+def test_own_prompts_are_asked_with_their_answers_or_with_a_checker_that_needs_none(evaluations, models):
     prompts = [{"prompt": "1+1?", "answer": 2}, {"prompt": "2+2?", "answer": "4"}]
     decoding = {"prompts": prompts, "checker": "number", "lanes": ["greedy", "mbr"], "settings": SETTINGS}
     first = evaluations.start({"decoding": decoding})
@@ -95,17 +98,17 @@ def test_own_prompts_are_asked_with_their_answers_or_with_a_checker_that_needs_n
         {"decoding": {**decoding, "prompts": ["Say a digit."], "checker": {"kind": "regex", "pattern": "\\d"}}}
     )
     for evaluation_id, count in ((first, 2), (second, 1)):
-        assert over(evaluation_id)["state"] == "completed", over(evaluation_id)
+        assert over(evaluations, evaluation_id)["state"] == "completed", over(evaluations, evaluation_id)
         result = evaluations.result(evaluation_id)
         assert result["records"] == count and [row["n"] for row in result["table"]] == [count, count]
         assert list(result["table"][1]["pass_at"]) == ["1", "2", "4", "8"]
     assert evaluations.status(first)["titles"]["data"] == "own prompts"
 
 
-def test_a_prompt_without_room_for_an_answer_is_answered_by_nothing(evaluations, over, models):
+def test_a_prompt_without_room_for_an_answer_is_answered_by_nothing(evaluations, models):
     decoding = {"prompts": [{"prompt": "x " * 3000, "answer": "x"}], "lanes": ["greedy", "beam"], "settings": SETTINGS}
     evaluation_id = evaluations.start({"decoding": decoding})
-    assert over(evaluation_id)["state"] == "completed", over(evaluation_id)
+    assert over(evaluations, evaluation_id)["state"] == "completed", over(evaluations, evaluation_id)
     assert [cell["text"] for cell in evaluations.records(evaluation_id)[0]["cells"]] == ["", ""]
     assert evaluations.result(evaluation_id)["table"][0]["seconds"] is None
 
@@ -163,7 +166,7 @@ def test_answers_vote_for_what_they_are_checked_for_unless_it_is_said():
     assert voted_on("exact", vote_on="number") == "number"
 
 
-def test_a_judge_checks_what_each_lane_chose_and_equal_answers_once(evaluations, over, models, judge_server):
+def test_a_judge_checks_what_each_lane_chose_and_equal_answers_once(evaluations, models, judge_server):
     def say(body):
         asked = body["messages"][-1]["content"]
         assert "Reference Answer" not in asked  # there is none to show
@@ -186,7 +189,7 @@ def test_a_judge_checks_what_each_lane_chose_and_equal_answers_once(evaluations,
         },
         "secret",
     )
-    assert over(evaluation_id)["state"] == "completed", over(evaluation_id)
+    assert over(evaluations, evaluation_id)["state"] == "completed", over(evaluations, evaluation_id)
     result, records = evaluations.result(evaluation_id), evaluations.records(evaluation_id)
     assert [row["score"] for row in result["table"]] == [0.5, 0.5, 0.5] and result["judge"]["error"] is None
     assert [[cell["correct"] for cell in record["cells"]] for record in records] == [[True] * 3, [False] * 3]
@@ -216,9 +219,7 @@ def test_a_judge_that_checks_held_out_records_bounds_the_usual_number(evaluation
         assert evaluations.checked({**given, "judge": judge, "limit": limit}).limit == asked
 
 
-def test_a_record_with_an_answer_that_the_judge_gave_no_grade_counts_for_no_lane(
-    evaluations, over, models, judge_server
-):
+def test_a_record_with_an_answer_that_the_judge_gave_no_grade_counts_for_no_lane(evaluations, models, judge_server):
     judge_server.say = lambda body: "hm" if "Name a fish" in body["messages"][-1]["content"] else "Good. [RESULT] 4"
     decoding = {"prompts": ["Name a bird.", "Name a fish."], "lanes": ["greedy", "sample"], "settings": SETTINGS}
     evaluation_id = evaluations.start(
@@ -227,7 +228,7 @@ def test_a_record_with_an_answer_that_the_judge_gave_no_grade_counts_for_no_lane
             "judge": {"kind": "endpoint", "url": judge_server.url, "model": "m"},
         }
     )
-    assert over(evaluation_id)["state"] == "completed", over(evaluation_id)
+    assert over(evaluations, evaluation_id)["state"] == "completed", over(evaluations, evaluation_id)
     result = evaluations.result(evaluation_id)
     assert [(row["score"], row["n"]) for row in result["table"]] == [(1.0, 1), (1.0, 1)]
     assert result["judge"]["off_form"] in (1, 2) and {"code": "unchecked", "n": 1, "of": 2} in result["notes"]

@@ -14,6 +14,7 @@ from llmdemo.evaluation.worker import work
 from llmdemo.jobs import Jobs, process
 from llmdemo.jobs.reader import Reader
 from tests.conftest import own_model
+from tests.waiting import over, until
 
 SMALL = {"max_new_tokens": 6, "limit": 12, "eval_share": 0.3}
 
@@ -30,10 +31,10 @@ def waiting(home, settings):
 
 
 @pytest.mark.slow
-def test_two_models_are_compared_record_by_record(evaluations, over, add, models):
+def test_two_models_are_compared_record_by_record(evaluations, add, models):
     info = add(chat_rows())
     evaluation_id = evaluations.start({"dataset_id": info.dataset_id, "model_ids": list(models), **SMALL})
-    status = over(evaluation_id)
+    status = over(evaluations, evaluation_id)
     assert status["state"] == "completed", status
     result, records = evaluations.result(evaluation_id), evaluations.records(evaluation_id)
     assert result["records"] == len(records) == 12 and all(len(record["answers"]) == 2 for record in records)
@@ -47,19 +48,17 @@ def test_two_models_are_compared_record_by_record(evaluations, over, add, models
     assert change["low"] <= change["value"] <= change["high"]
 
 
-def test_records_are_cut_where_the_run_cut_them_or_the_context_ends_and_that_is_told(
-    evaluations, over, add, models, home
-):
+def test_records_are_cut_where_the_run_cut_them_or_the_context_ends_and_that_is_told(evaluations, add, models, home):
     info = add([{**row, "output": "one more word " * 30} for row in chat_rows()])
     about = {"dataset": {"content_hash": info.content_hash}, "seed": 7, "eval_share": 0.3}
     write_json(home.runs / models[1] / "config.json", {**about, "max_length": 24})
     given = {"dataset_id": info.dataset_id, "model_ids": list(models), "max_new_tokens": 2, "limit": 3}
     evaluation_id = evaluations.start(given)
-    assert over(evaluation_id)["spec"]["max_length"] == 24
+    assert over(evaluations, evaluation_id)["spec"]["max_length"] == 24
     assert {"code": "cut", "n": 3, "of": 3, "tokens": 24} in evaluations.result(evaluation_id)["notes"]
     assert "bits_per_byte" not in [figure["key"] for figure in evaluations.result(evaluation_id)["figures"]]
     evaluation_id = evaluations.start({**given, "max_length": 100_000})
-    assert over(evaluation_id)["state"] == "completed", over(evaluation_id)
+    assert over(evaluations, evaluation_id)["state"] == "completed", over(evaluations, evaluation_id)
     notes = {note["code"]: note for note in evaluations.result(evaluation_id)["notes"]}
     assert notes["cut"]["tokens"] < 1000  # the tiny model's context
 
@@ -86,7 +85,7 @@ def test_without_a_data_set_a_models_own_is_taken(waiting, add, models, home):
 
 
 @pytest.mark.slow
-def test_a_record_that_a_models_template_refuses_costs_itself_and_is_told(evaluations, over, add, models, home):
+def test_a_record_that_a_models_template_refuses_costs_itself_and_is_told(evaluations, add, models, home):
     rows = [
         {"messages": [{"role": "user", "content": f"Add {n} and {n * n}."}, {"role": "assistant", "content": f"{n}"}]}
         for n in range(40)
@@ -99,7 +98,7 @@ def test_a_record_that_a_models_template_refuses_costs_itself_and_is_told(evalua
     own_model(template.parent, home)
     info = add(rows)
     evaluation_id = evaluations.start({"dataset_id": info.dataset_id, "model_ids": list(models), **SMALL})
-    assert over(evaluation_id)["state"] == "completed"
+    assert over(evaluations, evaluation_id)["state"] == "completed"
     result, records = evaluations.result(evaluation_id), evaluations.records(evaluation_id)
     refused = [record for record in records if record["row"] % 2 == 1]
     assert refused and all(record["refused"] and record["loss"][0] is None for record in refused)
@@ -108,10 +107,10 @@ def test_a_record_that_a_models_template_refuses_costs_itself_and_is_told(evalua
     assert loss["n"] == len(records) - len(refused)
 
 
-def test_what_a_model_said_is_not_asked_again(evaluations, over, add, models, monkeypatch):
+def test_what_a_model_said_is_not_asked_again(evaluations, add, models, monkeypatch):
     info = add(chat_rows())
     first = evaluations.start({"dataset_id": info.dataset_id, "model_ids": ["starter"], **SMALL})
-    assert over(first)["state"] == "completed"
+    assert over(evaluations, first)["state"] == "completed"
     asked, real = [], answers.greedy
     monkeypatch.setattr(
         answers,
@@ -119,18 +118,18 @@ def test_what_a_model_said_is_not_asked_again(evaluations, over, add, models, mo
         lambda model, prompts, *rest, **more: asked.extend(prompts) or real(model, prompts, *rest, **more),
     )
     again = evaluations.start({"dataset_id": info.dataset_id, "model_ids": list(models), **SMALL, "limit": 14})
-    assert over(again)["state"] == "completed"
+    assert over(evaluations, again)["state"] == "completed"
     assert len(asked) == 2 + 14  # two more of the starter's, all of the other's
     before, after = evaluations.records(first), evaluations.records(again)
     assert [record["answers"][0] for record in after[:12]] == [record["answers"][0] for record in before]
 
 
-def test_raw_text_gives_perplexities_only(evaluations, over, add, models):
+def test_raw_text_gives_perplexities_only(evaluations, add, models):
     info = add([{"text": f"The quick brown fox number {n} jumps over {n * n} lazy dogs."} for n in range(40)])
     evaluation_id = evaluations.start(
         {"dataset_id": info.dataset_id, "model_ids": list(models), "limit": 8, "eval_share": 0.4}
     )
-    assert over(evaluation_id)["state"] == "completed"
+    assert over(evaluations, evaluation_id)["state"] == "completed"
     keys = [figure["key"] for figure in evaluations.result(evaluation_id)["figures"]]
     assert keys == ["loss", "perplexity", "bits_per_byte"]
 
@@ -181,23 +180,18 @@ def test_a_waiting_one_is_taken_out_of_the_queue_and_put_back(waiting, add, mode
 
 
 def _until_one_runs(service) -> dict:
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
-        states = {each["evaluation_id"]: each["state"] for each in service.list()}
-        if "running" in states.values():
-            return states
-        time.sleep(0.02)
-    raise AssertionError(states)
+    def states() -> dict | None:
+        found = {each["evaluation_id"]: each["state"] for each in service.list()}
+        return found if "running" in found.values() else None
+
+    return until(states)
 
 
 def test_a_worker_that_is_gone_without_a_word_is_lost_and_can_be_resumed(home, settings, add, models):
     info = add(chat_rows())
     with Evaluations(Jobs(home, settings, lambda *_: (2**22 - 3, "no such process"))) as service:
         evaluation_id = service.start({"dataset_id": info.dataset_id})
-        end = time.monotonic() + 10
-        while service.status(evaluation_id)["state"] in ("queued", "running") and time.monotonic() < end:
-            time.sleep(0.02)
-        status = service.status(evaluation_id)
+        status = over(service, evaluation_id)
     assert (status["state"], status["reason"]) == ("failed", "lost") and "Resume" in status["hint"]
 
 
@@ -211,9 +205,7 @@ def test_a_worker_that_has_ended_is_no_zombie(home, settings, add, models):
 
     with Evaluations(Jobs(home, settings, launch)) as service:
         evaluation_id = service.start({"dataset_id": add(chat_rows(10)).dataset_id})
-        end = time.monotonic() + 20
-        while service.status(evaluation_id)["state"] != "completed" and time.monotonic() < end:
-            time.sleep(0.02)
+        over(service, evaluation_id)
     assert service.jobs.closed and started[0][0] not in process._children  # whoever waited for it has forgotten it
     assert not process.identity(started[0][0])
 
@@ -223,9 +215,7 @@ def test_a_judges_key_is_in_no_file(home, settings, add, models):
     service = Evaluations(Jobs(home, settings, lambda *passed: given.append(passed[-1]) or (0, "")))
     judge = {"kind": "endpoint", "url": "http://localhost:1/v1", "model": "m"}
     service.start({"dataset_id": add(chat_rows()).dataset_id, "model_ids": list(models), "judge": judge}, "sk-secret")
-    end = time.monotonic() + 10
-    while not given and time.monotonic() < end:
-        time.sleep(0.02)
+    until(lambda: given)
     service.close()
     assert given == ["sk-secret"] and not service.jobs._supervisor.secrets
     assert not any(b"sk-secret" in path.read_bytes() for path in home.root.rglob("*") if path.is_file())
@@ -288,8 +278,6 @@ def test_a_real_worker_goes_on_without_the_app_that_started_it(home, settings, a
     _until_one_runs(service)
     service.close()
     again = Evaluations(Jobs(home, settings))
-    end = time.monotonic() + 120
-    while (status := again.status(evaluation_id))["state"] in ("queued", "running") and time.monotonic() < end:
-        time.sleep(0.1)
+    status = over(again, evaluation_id, 120, pause=0.1)
     assert status["state"] == "completed", (status, again.log_tail(evaluation_id))
     again.close()

@@ -2,13 +2,13 @@
 
 import json
 import shutil
-import time
 
 import pytest
 
 from llmdemo import prepare
 from llmdemo.core.errors import NotNow, UserError
 from llmdemo.experiments import Experiments, scheduler, sweep
+from tests.waiting import until
 
 
 def test_a_race_ends_with_one_row_a_method(bench):
@@ -249,10 +249,7 @@ def test_one_whose_folder_vanishes_ends_and_can_be_deleted(bench):
     experiments, runs = bench.open(runs_at_once=1)
     group_id = experiments.start_race({**bench.base, "seed": 99})
     shutil.rmtree(bench.home.experiments / group_id)
-    deadline = time.monotonic() + 30
-    while (state := runs.jobs.status(group_id)["state"]) != "failed":
-        assert time.monotonic() < deadline, state
-        time.sleep(0.03)
+    until(lambda: runs.jobs.status(group_id)["state"] == "failed")
     experiments.delete(group_id)
     assert experiments.list() == []
 
@@ -262,10 +259,7 @@ def test_an_experiment_that_is_damaged_while_it_goes_ends_and_can_be_deleted(ben
     group_id = experiments.start_race({**bench.base, "seed": 99}, {"methods": ["galore", "lora"]})
     (bench.home.experiments / group_id / "trials.json").write_text('{"trials": [5]}')
     bench.wait(experiments, group_id, "failed")
-    deadline = time.monotonic() + 20
-    while experiments.jobs.status(group_id)["state"] != "failed":
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: experiments.jobs.status(group_id)["state"] == "failed")
     experiments.delete(group_id)
     assert experiments.list() == [] and len(runs.list()) == 2
 
@@ -296,11 +290,7 @@ def queue(monkeypatch):
 
 
 def waiting(experiments, group_id: str) -> dict:
-    deadline = time.monotonic() + 30
-    while not (status := experiments.status(group_id))["message"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.03)
-    return status
+    return until(lambda: (status := experiments.status(group_id))["message"] and status)
 
 
 def test_a_round_that_finds_the_queue_full_waits_and_says_so(bench, queue):
@@ -334,13 +324,8 @@ def test_a_full_disk_keeps_neither_models_nor_runs_that_shall_go(bench, monkeypa
         _write(*given)
 
     monkeypatch.setattr(sweep, "write_json", write)
-    deadline = time.monotonic() + 30
-    while (
-        any(run["state"] != "completed" for run in runs.list())
-        or sum(run["model_id"] is not None for run in runs.list()) != 1
-    ):
-        assert time.monotonic() < deadline
-        time.sleep(0.03)
+    until(lambda: all(run["state"] == "completed" for run in runs.list()))
+    until(lambda: sum(run["model_id"] is not None for run in runs.list()) == 1)
     full["now"] = False
     assert bench.wait(experiments, group_id, "completed")["best"]
 

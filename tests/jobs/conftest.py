@@ -2,7 +2,6 @@
 
 import dataclasses
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from llmdemo.jobs import Jobs, process, service
 from llmdemo.jobs.states import ALIVE
 from llmdemo.runs import Runs
 from llmdemo.settings import Settings
+from tests.waiting import until
 
 FAKE = Path(__file__).parents[1] / "runs" / "fake_worker.py"
 
@@ -21,15 +21,6 @@ def fake_command(run_dir: Path, config: dict) -> list[str]:
     return [sys.executable, "-S", str(FAKE), *launcher, str(run_dir)]
 
 
-def wait_for(condition, seconds: float = 20.0, what: str = ""):
-    """The first true value of `condition()`; fails after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what or condition}"
-        time.sleep(0.02)
-    return value
-
-
 class Bench:
     """A home folder with quick settings on which apps (Runs objects) can be opened and closed."""
 
@@ -37,7 +28,6 @@ class Bench:
         self.home = Home(root).prepare()
         self.settings = Settings(home=root, min_free_bytes=0, stop_grace_seconds=0.4, term_grace_seconds=0.3)
         self.opened: list[Runs] = []
-        self.wait_for = wait_for
         self.fake_command = fake_command
 
     def open(self, command=fake_command, **settings) -> Runs:
@@ -51,7 +41,7 @@ class Bench:
 
     def wait(self, app: Runs, run_id: str, *states: str, seconds: float = 20.0) -> dict:
         """The status once the run is in one of `states`."""
-        return wait_for(
+        return until(
             lambda: (status := app.status(run_id))["state"] in states and status,
             seconds,
             f"{run_id} {states}: {app.status(run_id)}",

@@ -12,6 +12,7 @@ import pytest
 from llmdemo.core.errors import UserError
 from llmdemo.jobs import damage as damages
 from llmdemo.jobs import recovery, table
+from tests.waiting import until
 
 ENDS = [("completed", "", ""), ("stopped", "", "By hand."), ("failed", "lost", "It vanished.")]
 
@@ -101,10 +102,10 @@ def test_a_file_damaged_while_the_app_runs_is_made_again_and_nobody_sees_a_fault
             assert "damaged" in wait.message and "again" in wait.hint
             return False
 
-    bench.wait_for(lambda: app.remade and whole(app), what="made again")
+    until(lambda: app.remade and whole(app), what="made again")
     must_be_whole(app)
     app.rename("run-03", "another name")
-    bench.wait_for(lambda: whole(other) and other.status("run-03")["name"] == "another name", what="the other follows")
+    until(lambda: whole(other) and other.status("run-03")["name"] == "another name", what="the other follows")
 
 
 def test_an_app_that_does_not_lead_leaves_a_damaged_file_alone(bench, ended):

@@ -6,6 +6,7 @@ import pytest
 
 from llmdemo.access import disk_quota
 from llmdemo.core.errors import UserError
+from tests.waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +53,7 @@ def test_a_queue_waits_while_the_home_folder_is_full_says_so_and_then_goes_on(be
     large = fill(bench, 2**20)
     stopped = bench.wait(app, first, "stopped")
     assert stopped["message"].startswith("Stopped by a limit.") and stopped["can_resume"]
-    status = bench.wait_for(lambda: (now := app.status(second))["message"].startswith("Waiting for room") and now)
+    status = until(lambda: (now := app.status(second))["message"].startswith("Waiting for room") and now)
     assert status["state"] == "queued" and "are allowed" in status["message"] and status["hint"]
     assert app.status(third)["state"] == "queued"
     large.unlink()

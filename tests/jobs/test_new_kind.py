@@ -8,7 +8,7 @@ import pytest
 
 from llmdemo.core.errors import UserError
 from llmdemo.jobs import Jobs, JobsOfKind, Kind
-from tests.jobs.conftest import wait_for
+from tests.waiting import until
 
 WORKER = """
 import sys, time
@@ -57,15 +57,15 @@ def texts(home, settings, tmp_path):
         for status in jobs.list():
             if status["can_stop"]:
                 jobs.stop(status["job_id"])
-        wait_for(lambda: all(status["can_delete"] for status in jobs.list()))
+        until(lambda: all(status["can_delete"] for status in jobs.list()))
 
 
 def start(texts, count: int, **more) -> str:
     return texts.jobs.start(texts.kind, {"count": count}, "some texts", **more)
 
 
-def until(texts, job_id, *states) -> dict:
-    return wait_for(lambda: (status := texts.status(job_id))["state"] in states and status, what=f"{states}")
+def reached(texts, job_id, *states) -> dict:
+    return until(lambda: (status := texts.status(job_id))["state"] in states and status, what=f"{states}")
 
 
 def lines(texts, job_id) -> list[str]:
@@ -74,7 +74,7 @@ def lines(texts, job_id) -> list[str]:
 
 def test_it_goes_from_the_queue_to_completed_with_progress_log_and_events(texts):
     job_id = start(texts, 5, secret="a key")
-    assert until(texts, job_id, "completed", "failed")["state"] == "completed", texts.log_tail(job_id)
+    assert reached(texts, job_id, "completed", "failed")["state"] == "completed", texts.log_tail(job_id)
     assert lines(texts, job_id) == [f"text {n} True" for n in range(5)]
     assert "it writes 5" in texts.log_tail(job_id)
     told = [each["event"] for each in texts.jobs.events_after(job_id)[0] if each["event"]["type"] == "progress"]
@@ -86,32 +86,32 @@ def test_it_goes_from_the_queue_to_completed_with_progress_log_and_events(texts)
 
 def test_it_is_stopped_resumed_and_deleted_and_loses_nothing(texts):
     job_id = start(texts, 10_000)
-    wait_for(lambda: (texts.status(job_id)["figures"].get("progress") or {}).get("done", 0) > 3)
+    until(lambda: (texts.status(job_id)["figures"].get("progress") or {}).get("done", 0) > 3)
     texts.stop(job_id)
-    assert until(texts, job_id, "stopped")["hint"] == "Resume goes on with the next text."
+    assert reached(texts, job_id, "stopped")["hint"] == "Resume goes on with the next text."
     before = lines(texts, job_id)
     texts.resume(job_id)
-    wait_for(lambda: len(lines(texts, job_id)) > len(before))
+    until(lambda: len(lines(texts, job_id)) > len(before))
     texts.stop(job_id)
-    until(texts, job_id, "stopped")
+    reached(texts, job_id, "stopped")
     assert [line.split()[1] for line in lines(texts, job_id)] == [str(n) for n in range(len(lines(texts, job_id)))]
     texts.delete(job_id)
     assert texts.list() == [] and not list((texts.jobs.home.root / "generated").iterdir())
 
 
 def test_what_is_wrong_with_it_is_told_and_a_kill_is_a_loss(texts):
-    assert until(texts, start(texts, -1), "failed")["message"] == "count is below 0."
+    assert reached(texts, start(texts, -1), "failed")["message"] == "count is below 0."
     job_id = start(texts, 10_000)
-    until(texts, job_id, "running")
+    reached(texts, job_id, "running")
     os.kill(texts.kind.job_folder(texts.jobs.home.root, job_id).process()["pid"], signal.SIGKILL)
-    status = until(texts, job_id, "failed")
+    status = reached(texts, job_id, "failed")
     assert status["reason"] == "lost" and "generation" in status["message"]
 
 
 def test_two_go_at_a_time_and_an_id_of_another_kind_is_none_of_its(texts):
     first, second, third = (start(texts, 10_000) for _ in range(3))
     for job_id in (first, second):
-        until(texts, job_id, "running")
+        reached(texts, job_id, "running")
     assert texts.status(third)["queue_position"] == 1
     with pytest.raises(UserError, match="There is no generation"):
         texts.status("run-20260101-000000-abcdef")

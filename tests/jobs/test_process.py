@@ -7,6 +7,7 @@ import time
 import pytest
 
 from llmdemo.jobs import process
+from tests.waiting import until
 
 
 @pytest.fixture(params=["proc", "psutil"], autouse=True)
@@ -33,7 +34,7 @@ def started(tmp_path):
 
 def test_a_launched_process_has_a_session_of_its_own_and_writes_to_the_log(started, tmp_path, bench):
     pid, identity = started("import os, time; print('hello', os.getcwd(), flush=True); time.sleep(600)")
-    bench.wait_for(lambda: b"hello" in (tmp_path / "log.txt").read_bytes())
+    until(lambda: b"hello" in (tmp_path / "log.txt").read_bytes())
     assert os.getsid(pid) == pid
     assert str(tmp_path).encode() in (tmp_path / "log.txt").read_bytes()
     assert process.is_alive(pid, identity)
@@ -50,7 +51,7 @@ def test_a_process_is_known_by_more_than_its_pid(started):
 
 def test_a_zombie_is_not_alive_and_its_exit_status_is_known(started, bench):
     pid, identity = started("import sys; sys.exit(3)")
-    bench.wait_for(lambda: not process.is_alive(pid, identity))
+    until(lambda: not process.is_alive(pid, identity))
     assert process.exit_status(pid) == 3
     process.forget(pid)
     assert process.exit_status(pid) is None
@@ -75,9 +76,9 @@ def test_the_group_holds_children_that_left_the_session_and_lost_their_parent(st
         found = process.group(pid, identity, "token-a")
         return len(found) == 2 and all((seen := process._look(each)) and seen.parent != pid for each in found) and found
 
-    members = bench.wait_for(both_with_the_child_orphaned)
+    members = until(both_with_the_child_orphaned)
     os.kill(pid, signal.SIGKILL)
-    bench.wait_for(lambda: not process.is_alive(pid, identity))
+    until(lambda: not process.is_alive(pid, identity))
     left = process.group(pid, identity, "token-a")
     assert set(left) == set(members) - {pid}, "found by its token, though the launcher is gone"
     assert process.group(pid, identity, "token-b") == {}

@@ -10,6 +10,7 @@ import pytest
 
 from llmdemo.core.errors import UserError
 from llmdemo.jobs.environment import PROJECT
+from tests.waiting import until
 
 APP = """
 import importlib.util, sys, time
@@ -69,7 +70,7 @@ def test_the_second_app_goes_on_when_the_first_one_is_killed(bench, other_app):
     bench.wait(mine, going, "running")
     leader.send_signal(signal.SIGKILL)
     leader.wait()
-    bench.wait_for(lambda: mine.leads, seconds=5)
+    until(lambda: mine.leads, seconds=5)
     assert bench.wait(mine, going, "completed")["attempt"] == 1, "the run did not notice"
     bench.wait(mine, waiting, "completed")
 
@@ -116,5 +117,5 @@ def test_an_idle_app_does_next_to_nothing(bench, monkeypatch):
     monkeypatch.setattr(app.jobs._supervisor, "tick", lambda: looks.append(1) or real())
     version, counted = app.jobs._table.version, []
     monkeypatch.setattr(app.jobs._table, "version", lambda: counted.append(1) or version())
-    bench.wait_for(lambda: len(counted) > 100)
+    until(lambda: len(counted) > 100)
     assert len(looks) <= 1

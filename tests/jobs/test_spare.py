@@ -2,13 +2,13 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 
 from llmdemo.jobs import process
 from llmdemo.jobs.environment import worker_environment
 from llmdemo.jobs.spare import Spare
+from tests.waiting import until
 
 WORKER = """
 import os, sys
@@ -47,11 +47,8 @@ def bench(tmp_path):
 
 
 def status(pid) -> int:
-    end = time.monotonic() + 60
-    while (found := process.exit_status(pid)) is None:
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    return found
+    until(lambda: process.exit_status(pid) is not None)
+    return process.exit_status(pid)
 
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="none is kept waiting elsewhere")

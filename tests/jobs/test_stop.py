@@ -5,6 +5,7 @@ import time
 import pytest
 
 from llmdemo.core.errors import UserError
+from tests.waiting import until
 
 
 def phases_until_end(bench, app, run_id) -> list[str]:
@@ -51,7 +52,7 @@ def test_a_run_that_ignores_sigterm_is_killed_with_all_its_children(bench, word)
     app = bench.open()
     run_id = app.start({"steps": 10_000, "launcher": True, "misbehave": ["ignore_stop", "ignore_sigterm", word]})
     bench.wait(app, run_id, "running")
-    bench.wait_for(lambda: len(bench.processes(run_id)) >= 3)
+    until(lambda: len(bench.processes(run_id)) >= 3)
     assert phases_until_end(bench, app, run_id) == ["asking", "terminating", "killing"]
 
 
@@ -59,7 +60,7 @@ def test_a_run_that_hangs_in_its_start_can_be_stopped(bench):
     app = bench.open()
     run_id = app.start({"misbehave": ["hang_in_start", "ignore_sigterm"]})
     bench.wait(app, run_id, "starting")
-    bench.wait_for(lambda: bench.processes(run_id))
+    until(lambda: bench.processes(run_id))
     phases_until_end(bench, app, run_id)
 
 
@@ -76,7 +77,7 @@ def test_stop_during_a_checkpoint_leaves_whole_checkpoints(bench):
     app = bench.open()
     config = {"steps": 10_000, "checkpoint_every": 1, "checkpoint_seconds": 0.3, "misbehave": ["ignore_stop"]}
     run_id = app.start(config)
-    bench.wait_for(lambda: app.status(run_id)["checkpoint_step"])
+    until(lambda: app.status(run_id)["checkpoint_step"])
     phases_until_end(bench, app, run_id)
     newest = sorted((bench.home.runs / run_id / "checkpoints").glob("step-*"))[-1]
     assert (newest / "state.json").read_text().endswith("}")

@@ -11,6 +11,7 @@ import pytest
 from llmdemo.core.errors import UserError
 from llmdemo.jobs import process
 from llmdemo.runs.folder import RunFolder
+from tests.waiting import until
 
 
 def weights_of(bench, run_id) -> str:
@@ -60,7 +61,7 @@ def test_a_killed_run_is_lost_within_five_seconds_and_resumes_to_the_same_weight
     app = bench.open()
     config = {"steps": 30, "step_seconds": 0.02, "launcher": True}
     run_id, undisturbed = app.start(config), app.start(config | {"step_seconds": 0})
-    bench.wait_for(lambda: app.status(run_id)["step"] >= 7)
+    until(lambda: app.status(run_id)["step"] >= 7)
     os.kill(worker_of(app, run_id), signal.SIGKILL)
     status = bench.wait(app, run_id, "failed", seconds=5)
     assert status["reason"] == "lost" and status["can_resume"]
@@ -79,12 +80,10 @@ def test_a_worker_whose_launcher_is_killed_trains_on_and_can_still_be_stopped(be
         app.start({"launcher": True, "steps": 10_000}),
     )
     for run_id in (first, second):
-        bench.wait_for(lambda run_id=run_id: app.status(run_id)["step"] >= 3)
+        until(lambda run_id=run_id: app.status(run_id)["step"] >= 3)
         worker, launcher = worker_of(app, run_id), RunFolder(bench.home.runs / run_id).process()["pid"]
         os.kill(launcher, signal.SIGKILL)
-        bench.wait_for(
-            lambda run_id=run_id, worker=worker: RunFolder(bench.home.runs / run_id).process()["pid"] == worker
-        )
+        until(lambda run_id=run_id, worker=worker: RunFolder(bench.home.runs / run_id).process()["pid"] == worker)
         assert app.status(run_id)["state"] == "running"
         if run_id == second:
             app.stop(run_id)
@@ -107,7 +106,7 @@ def test_what_a_killed_worker_left_behind_is_not_taken_for_it(bench):
 def test_a_run_whose_launcher_is_killed_before_the_worker_says_a_word_is_lost(bench):
     app = bench.open()
     run_id = app.start({"launcher": True, "misbehave": ["hang_in_start"]})
-    bench.wait_for(lambda: len(bench.processes(run_id)) == 2)
+    until(lambda: len(bench.processes(run_id)) == 2)
     os.kill(RunFolder(bench.home.runs / run_id).process()["pid"], signal.SIGKILL)
     assert bench.wait(app, run_id, "failed", seconds=5)["reason"] == "lost" and not bench.processes(run_id)
 
@@ -115,7 +114,7 @@ def test_a_run_whose_launcher_is_killed_before_the_worker_says_a_word_is_lost(be
 def test_steps_done_twice_are_drawn_once(bench):
     app = bench.open()
     run_id = app.start({"steps": 40, "checkpoint_every": 10})
-    bench.wait_for(lambda: app.status(run_id)["step"] >= 14)
+    until(lambda: app.status(run_id)["step"] >= 14)
     os.kill(worker_of(app, run_id), signal.SIGKILL)
     bench.wait(app, run_id, "failed")
     app.resume(run_id)
@@ -164,7 +163,7 @@ def test_a_process_with_a_recycled_pid_is_never_signalled(bench, tmp_path):
     members = bench.processes(run_id)
     bench.close(app)
     process.send(members, signal.SIGKILL)
-    bench.wait_for(lambda: not bench.processes(run_id))
+    until(lambda: not bench.processes(run_id))
     # Another program gets the pid of the launcher: the noted identity is the old one's.
     stranger, _ = process.launch(["sleep", "600"], tmp_path, dict(os.environ), tmp_path / "log", "another")
     try:
@@ -244,17 +243,17 @@ def test_a_folder_with_a_broken_config_is_shown_and_can_be_deleted(bench):
 def test_a_folder_that_vanishes_under_a_run_ends_it(bench):
     app = bench.open()
     run_id = app.start({"steps": 10_000, "misbehave": ["hang_in_start"]})
-    members = bench.wait_for(lambda: bench.processes(run_id))
+    members = until(lambda: bench.processes(run_id))
     folder = bench.home.runs / run_id
 
     def vanish() -> bool:
         shutil.rmtree(folder, ignore_errors=True)  # the worker may write into it meanwhile
         return not folder.exists()
 
-    bench.wait_for(vanish)
+    until(vanish)
     app.stop(run_id)
     bench.wait(app, run_id, "stopped", "failed")
-    bench.wait_for(lambda: not any(process.is_alive(*each) for each in members.items()))
+    until(lambda: not any(process.is_alive(*each) for each in members.items()))
     app.delete(run_id)
     assert app.list() == []
 
@@ -263,13 +262,13 @@ def test_a_flooded_log_stays_small(bench):
     app = bench.open()
     run_id = app.start({"steps": 5, "misbehave": ["flood"]})
     log = bench.home.runs / run_id / "log.txt"
-    bench.wait_for(lambda: log.exists() and b"was removed" in log.read_bytes())
+    until(lambda: log.exists() and b"was removed" in log.read_bytes())
     sizes = []
     for _ in range(40):
         sizes.append(log.stat().st_size)
         time.sleep(0.02)
     assert max(sizes) < 200 * 2**20
-    bench.wait_for(lambda: log.stat().st_size < 10 * 2**20)
+    until(lambda: log.stat().st_size < 10 * 2**20)
     app.stop(run_id)
     bench.wait(app, run_id, "stopped", "completed")
     assert log.stat().st_size < 5 * 2**20
@@ -289,7 +288,7 @@ def test_a_queue_without_space_waits_and_says_so_and_then_goes_on(bench, monkeyp
     monkeypatch.setattr(turns, "free_bytes", lambda folder: 2**20)
     app = bench.open(min_free_bytes=2**21)
     run_id = app.start({"steps": 2})
-    status = bench.wait_for(lambda: (status := app.status(run_id))["message"].startswith("Waiting for disk") and status)
+    status = until(lambda: (status := app.status(run_id))["message"].startswith("Waiting for disk") and status)
     assert status["state"] == "queued" and "1 MB free" in status["message"] and status["hint"]
     monkeypatch.setattr(turns, "free_bytes", lambda folder: 2**22)
     bench.wait(app, run_id, "completed")
@@ -367,7 +366,7 @@ def test_an_unreadable_disk_does_not_end_the_watch(bench, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("llmdemo.jobs.log.trim", broken)
         patch.setattr("llmdemo.jobs.process.is_alive", broken)
-        bench.wait_for(lambda: len(failures) > 5)
+        until(lambda: len(failures) > 5)
         assert app.status(run_id)["state"] in ("starting", "running")
     bench.wait(app, run_id, "completed")
 
@@ -387,7 +386,7 @@ def test_trouble_of_any_kind_with_one_run_leaves_the_others_watched(bench, monke
 
     with monkeypatch.context() as patch:
         patch.setattr(process, "is_alive", is_alive)
-        bench.wait_for(lambda: len(failures) > 3)
+        until(lambda: len(failures) > 3)
         for _ in range(2):
             bench.wait(app, app.start({"steps": 2}), "completed")
         assert sum("watching over the jobs" in record.message for record in caplog.records) == 1, "it is said once"

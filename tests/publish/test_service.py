@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +13,7 @@ from llmdemo.jobs.worker import Stopped
 from llmdemo.publish import Pushes, worker
 from llmdemo.publish.card import Facts, card
 from llmdemo.publish.curves import draw_curves
+from tests.waiting import until
 
 TOKEN = "hf_goodgoodgoodgood"
 CURVES = {
@@ -103,10 +103,7 @@ def test_a_push_has_a_process_of_its_own_that_outlives_the_app_and_whose_token_i
 ):
     with Pushes(Jobs(home, settings), Runs()) as first:
         first.start(run_id, "tuned", TOKEN)
-        end = time.monotonic() + 30
-        while not (folder := next((home.root / "pushes").glob("push-*/process.json"), None)):
-            assert time.monotonic() < end
-            time.sleep(0.02)
+        folder = until(lambda: next((home.root / "pushes").glob("push-*/process.json"), None))
     command = Path(f"/proc/{json.loads(folder.read_text()).get('pid')}/cmdline")
     assert not command.exists() or TOKEN.encode() not in command.read_bytes()
     with Pushes(Jobs(home, settings), Runs()) as again:

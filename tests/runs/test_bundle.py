@@ -10,6 +10,7 @@ import pytest
 
 from llmdemo.core.errors import UserError
 from llmdemo.models import catalog
+from tests.waiting import until
 
 
 def bundle_of(path, files: dict, **config):
@@ -71,7 +72,7 @@ def test_an_imported_run_is_shown_but_not_run(bench, tmp_path):
 def test_a_run_with_its_checkpoint_is_resumed_in_another_installation(bench, tmp_path):
     app = bench.open(stop_grace_seconds=20)
     run_id = app.start({"dataset_id": "d", "steps": 30, "step_seconds": 0.02, "data": True})
-    bench.wait_for(lambda: app.status(run_id)["step"] >= 7)
+    until(lambda: app.status(run_id)["step"] >= 7)
     app.stop(run_id)
     stopped = bench.wait(app, run_id, "stopped")
     new_id = app.import_bundle(app.export_bundle(run_id, tmp_path / "run.zip", with_checkpoint=True))

@@ -4,13 +4,13 @@ import asyncio
 import json
 import shutil
 import threading
-import time
 
 import pytest
 
 from llmdemo.serving.generation import Slots
 from tests.conftest import make_llama, make_tokenizer
 from tests.serving.callers import SlowSteps, asgi
+from tests.waiting import until
 
 LONG = {"model": "tiny", "messages": [{"role": "user", "content": "Count."}], "max_tokens": 40, "min_tokens": 40}
 OTHER = "run-20260101-000000-abcdef"
@@ -53,12 +53,9 @@ def ask(web, **extra):
     return web.post("/v1/chat/completions", json={**LONG, **extra})
 
 
-def ended(serving) -> bool:
-    """Whether nobody has a place any more, within ten seconds: a thread leaves it after its last word."""
-    until = time.monotonic() + 10
-    while serving.slots.running and time.monotonic() < until:
-        time.sleep(0.005)
-    return serving.slots.running == 0
+def until_left(serving) -> None:
+    """Until nobody has a place any more: a thread leaves it after its last word."""
+    until(lambda: serving.slots.running == 0, 10)
 
 
 @pytest.mark.parametrize("change", ["replaced", "stopped", "deleted"])
@@ -85,7 +82,8 @@ def test_a_stream_that_the_apps_end_breaks_off_says_so(serving, arena, key):
     SlowSteps(arena)
     *chunks, error, last = streamed(serving, key, LONG, arena.close)
     assert error["error"]["code"] == "stopped" and "Ask again" in error["error"]["message"]
-    assert ended(serving) and serving.metrics.records()[-1].code == "stopped"
+    until_left(serving)
+    assert serving.metrics.records()[-1].code == "stopped"
 
 
 def test_requests_that_wait_in_line_when_the_app_ends_are_told_too(web, serving, arena):
@@ -101,7 +99,7 @@ def test_requests_that_wait_in_line_when_the_app_ends_are_told_too(web, serving,
     [thread.join(20) for thread in waiting]
     assert [answer.status_code for answer in answers] == [503] * 3
     assert {answer.json()["error"]["code"] for answer in answers} == {"stopped"}
-    assert ended(serving)
+    until_left(serving)
 
 
 def test_two_served_models_with_room_for_one_take_turns_and_answer_all(web, serving, arena, other):
@@ -114,7 +112,7 @@ def test_two_served_models_with_room_for_one_take_turns_and_answer_all(web, serv
     cache._budget = int(1.4 * next(iter(cache._models.values())).bytes)  # one, and another while the first is in use
     cache._evict(0)
     for name in ("tiny", "second") * 2:
-        assert ended(serving)
+        until_left(serving)
         answer = ask(web, model=name)
         assert answer.status_code == 200, answer.text
         assert answer.json()["choices"][0]["message"]["content"] == expected[name]

@@ -1,6 +1,5 @@
 """Exports as jobs: queued, written by a process of their own, with loss, Modelfile and commands beside the file."""
 
-import time
 import zipfile
 
 import pytest
@@ -13,6 +12,7 @@ from llmdemo.jobs import Jobs
 from llmdemo.models import catalog
 from llmdemo.serving.export_worker import loss_of
 from llmdemo.serving.exports import Exports
+from tests.waiting import over
 
 
 @pytest.fixture
@@ -22,17 +22,9 @@ def exports(home, settings, arena):
     jobs.close()
 
 
-def until_over(exports: Exports, export_id: str) -> dict:
-    end = time.monotonic() + 120
-    while (status := exports.status(export_id))["state"] in ("queued", "starting", "running"):
-        assert time.monotonic() < end, status
-        time.sleep(0.1)
-    return status
-
-
 @pytest.mark.slow
 def test_an_export_is_a_job_whose_folder_holds_all_that_is_needed(exports, tmp_path):
-    status = until_over(exports, exports.start("starter", "q8_0"))
+    status = over(exports, exports.start("starter", "q8_0"), 120, pause=0.1)
     assert status["state"] == "completed", status
     assert status["quantisation"] == "q8_0" and status["bytes"] > 10_000 and status["loss"] is None
     assert [one["export_id"] for one in exports.of_model("starter")] == [status["export_id"]]

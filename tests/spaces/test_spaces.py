@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from packaging.specifiers import SpecifierSet
 
 from llmdemo.core.spaces import disk_lasts, on_space, on_zero_gpu
 from llmdemo.runs.command import has_accelerator, worker_environment
+from tests.waiting import free_port, until
 
 ROOT = Path(__file__).resolve().parents[2]
 FRONT = yaml.safe_load((ROOT / "README.md").read_text(encoding="utf-8").split("---")[1])
@@ -148,9 +148,7 @@ def test_a_space_starts_on_an_empty_disk_with_nothing_writable_but_home(oauth, t
     (user / "tmp").mkdir(parents=True)
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(_ONLY_HOME)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "SSL_CERT_FILE")}
     env = {
         **kept,
@@ -211,14 +209,14 @@ def test_a_space_starts_on_an_empty_disk_with_nothing_writable_but_home(oauth, t
 
 
 def _page(web, process, log) -> str:
-    end = time.monotonic() + 60
-    while True:
+    def page() -> str:
         try:
             return web.get("/").text
         except httpx.TransportError:
             assert process.poll() is None, log.read_text()[-3000:]
-            assert time.monotonic() < end
-            time.sleep(0.1)
+            return ""
+
+    return until(page, pause=0.1)
 
 
 def _session(secret: str, user: str) -> str:

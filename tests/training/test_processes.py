@@ -10,7 +10,6 @@ import os
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -33,6 +32,7 @@ from llmdemo.training import worker
 from tests import forked
 from tests.conftest import own_model
 from tests.training.conftest import run_maker, task_run_maker, write_task_files
+from tests.waiting import free_port
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
@@ -246,9 +246,7 @@ def test_two_machines_are_joined_by_the_page_s_command_and_by_accelerate_config(
     changes = {"batch_size": 2, "refresh": "svd"}
     one = in_this_process(make_run(gradient_accumulation_steps=2, **changes))
     run_dir = make_run(num_processes=2, **changes)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     (tmp_path / "two.yaml").write_text(CONFIG.format(port=port))
     page = commands(run_dir, 2, 1, cpu=True, host="127.0.0.1", port=port)[0]
     readme = (

@@ -1,11 +1,12 @@
 """Every endpoint of the contract, called as scripts call it: through gradio_client, against a live server."""
 
 import json
-import time
 
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+
+from tests.waiting import until
 
 CONTRACT = {
     "/add_dataset", "/list_datasets", "/list_models", "/list_runs", "/start_run", "/run_status", "/stop_run", "/resume_run",
@@ -34,14 +35,12 @@ def dataset_id(client, tmp_path_factory):
 
 
 def wait_for(client, run_id: str, *states: str, seconds: float = 120) -> dict:
-    end = time.monotonic() + seconds
-    while True:
-        status = client.predict(run_id=run_id, api_name="/run_status")
-        if status["state"] in states:
-            return status
-        assert status["state"] != "failed", status["message"]
-        assert time.monotonic() < end, f"the run stayed {status['state']}"
-        time.sleep(0.4)  # a look is a whole call through the client, of some 40 ms of CPU
+    def status() -> dict | None:
+        found = client.predict(run_id=run_id, api_name="/run_status")
+        assert found["state"] != "failed", found["message"]
+        return found if found["state"] in states else None
+
+    return until(status, seconds, pause=0.4)  # a look is a whole call through the client, of some 40 ms of CPU
 
 
 @pytest.mark.slow

@@ -1,11 +1,11 @@
 """The whole way, by endpoints and HTTP alone: served → asked → judged → reviewed → a new version of the data → a run →
 on trial beside the old model → promoted → brought back."""
 
-import time
-
 import httpx
 import pytest
 from gradio_client import Client
+
+from tests.waiting import over
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +87,7 @@ def test_the_next_run_starts_from_it_stands_beside_the_old_model_and_is_promoted
         "batch_size": 2,
     }
     run_id = owner.predict({**config, "max_length": 64, "eval_share": 0}, api_name="/start_run")["run_id"]
-    end = time.monotonic() + 90
-    while (status := services.runs.status(run_id))["state"] in ("queued", "starting", "running"):
-        assert time.monotonic() < end, status
-        time.sleep(0.1)
+    status = over(services.runs, run_id, 90, pause=0.1)
     assert status["state"] == "completed", status
     old = answered(ask, "Who are you?", seed=1)
 

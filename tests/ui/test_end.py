@@ -15,6 +15,7 @@ import pytest
 from gradio_client import Client
 
 from llmdemo.ui.services import stop_runs
+from tests.waiting import free_port, until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,9 +55,7 @@ def test_a_run_that_does_not_end_is_not_waited_for_forever():
 
 
 def start(home, log):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     env = {
         **os.environ,
         "LLMDEMO_HOME": str(home),
@@ -89,10 +88,7 @@ def test_sigterm_in_the_middle_of_a_decode_ends_in_order_and_the_next_start_is_q
         process, url, _ = start(home, log)
         client = Client(url, verbose=False)
         job = client.submit("starter", "Hello", {"max_new_tokens": 200, "num_beams": 16}, api_name="/compare")
-        end = time.monotonic() + 60
-        while not job.outputs():
-            assert time.monotonic() < end
-            time.sleep(0.02)
+        until(job.outputs)
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGTERM)  # an impatient supervisor
         assert process.wait(15) == 0

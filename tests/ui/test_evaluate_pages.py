@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 
 import pytest
 from gradio_client import Client, handle_file
@@ -16,6 +15,7 @@ from llmdemo.ui import evaluate_api
 from llmdemo.ui.endpoints import of_endpoints
 from llmdemo.ui.evaluate_pages import EvaluatePages
 from tests.ui.conftest import by_name
+from tests.waiting import over, until
 
 ENDPOINTS = {"/evaluate", "/evaluation_status", "/evaluation_records", "/list_evaluations", "/stop_evaluation",
              "/resume_evaluation", "/cross_validate", "/classify"}  # fmt: skip
@@ -50,11 +50,12 @@ def done(client, dataset_id):
     """The status of an evaluation that is over."""
     config = {"dataset_id": dataset_id, "limit": 4, "max_new_tokens": 4, "eval_share": 0.2}
     evaluation_id = client.predict(config=config, judge_key="", api_name="/evaluate")["evaluation_id"]
-    end = time.monotonic() + 60
-    while (status := client.predict(evaluation_id, api_name="/evaluation_status"))["state"] in ("queued", "running"):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    return status
+
+    def status() -> dict | None:
+        found = client.predict(evaluation_id, api_name="/evaluation_status")
+        return None if found["state"] in ("queued", "running") else found
+
+    return until(status, pause=0.05)
 
 
 def test_every_endpoint_is_named_typed_and_documented(client):
@@ -154,10 +155,7 @@ def test_the_panel_starts_stops_and_deletes(services, dataset_id):
     panel = by_name(of_endpoints(evaluate_api.endpoints(services)))
     config = {"dataset_id": dataset_id, "limit": 3, "max_new_tokens": 2}
     evaluation_id = panel.evaluate({"config": config, "judge_key": "secret"})["evaluation_id"]
-    end = time.monotonic() + 60
-    while services.evaluations.status(evaluation_id)["state"] in ("queued", "running"):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    over(services.evaluations, evaluation_id)
     assert panel.stop_evaluation({"evaluation_id": evaluation_id})["state"] == "completed"
     panel.delete_evaluation({"evaluation_id": evaluation_id})
     assert evaluation_id not in [each["evaluation_id"] for each in services.evaluations.list()]

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -18,6 +17,7 @@ from llmdemo.access.session_cookies import SessionCookies
 from llmdemo.settings import Settings
 from llmdemo.ui import authentication, fair_queue
 from llmdemo.ui.fair_queue import BATCHES, MOST_BATCHES, FairQueue, _guests_address, when_gone
+from tests.waiting import until
 
 WAITING = 20
 
@@ -75,13 +75,6 @@ def ask(client, name: str, session: str = "") -> httpx.Response:
     return client.post("gradio_api/queue/join", json=body)
 
 
-def wait_until(state, seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not state():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.01)
-
-
 def waiting_in(page) -> int:
     """Requests that wait in the page's queue."""
     return sum(len(kind.queue) for kind in page._queue.event_queue_per_concurrency_id.values())
@@ -91,11 +84,11 @@ def test_a_heavy_visitors_requests_do_not_come_before_everybody_elses(url, work)
     with visitor(url) as heavy, visitor(url) as light, visitor(url) as third:
         for number in range(3):
             assert ask(heavy, f"h{number}").status_code == 200
-        wait_until(lambda: work.order)
+        until(lambda: work.order)
         assert ask(light, "l0").status_code == ask(third, "t0").status_code == ask(light, "l1").status_code == 200
         for number in range(5):
             work.go.release()
-            wait_until(lambda number=number: len(work.order) == number + 2)
+            until(lambda number=number: len(work.order) == number + 2)
     assert work.order == ["h0", "l0", "t0", "l1", "h1", "h2"] or work.order == ["h0", "l0", "t0", "h1", "l1", "h2"]
 
 
@@ -103,7 +96,7 @@ def test_the_place_in_the_queue_is_told_and_it_is_the_fair_one(url, work):
     with visitor(url) as heavy, visitor(url) as light:
         for number in range(3):
             ask(heavy, f"h{number}")
-        wait_until(lambda: work.order)
+        until(lambda: work.order)
         ask(light, "l0")
         places = {}
         for client, session in ((light, "l0"), (heavy, "h2")):
@@ -137,35 +130,35 @@ def test_a_full_queue_says_so_to_everybody(url, work):
 def test_who_closes_the_page_frees_the_place_while_the_work_would_go_on(url, work):
     with visitor(url) as leaving, visitor(url) as next_one:
         ask(leaving, "leaving")
-        wait_until(lambda: work.order == ["leaving"])
+        until(lambda: work.order == ["leaving"])
         ask(next_one, "next")
         with leaving.stream("GET", "gradio_api/queue/data", params={"session_hash": "leaving"}) as stream:
             next(stream.iter_lines())
-        wait_until(lambda: work.order == ["leaving", "next"])
+        until(lambda: work.order == ["leaving", "next"])
         assert work.gone == ["leaving"]
 
 
 def test_who_leaves_while_waiting_is_not_served_at_all(url, work):
     with visitor(url) as first, visitor(url) as leaving, visitor(url) as last:
         ask(first, "first")
-        wait_until(lambda: work.order == ["first"])
+        until(lambda: work.order == ["first"])
         ask(leaving, "leaving")
         ask(last, "last")
         with leaving.stream("GET", "gradio_api/queue/data", params={"session_hash": "leaving"}) as stream:
             next(stream.iter_lines())
-        wait_until(lambda: waiting_in(work.page) == 1)
+        until(lambda: waiting_in(work.page) == 1)
         work.go.release()
-        wait_until(lambda: work.order == ["first", "last"])
+        until(lambda: work.order == ["first", "last"])
 
 
 def test_scripts_without_cookies_are_told_apart_by_their_sessions(url, work):
     one, other = Client(url, verbose=False), Client(url, verbose=False)
     jobs = [one.submit("one0", api_name="/slow")]
-    wait_until(lambda: work.order)  # two of one visitor's may wait, so the first must be on its way
+    until(lambda: work.order)  # two of one visitor's may wait, so the first must be on its way
     jobs += [one.submit(f"one{number}", api_name="/slow") for number in (1, 2)]
-    wait_until(lambda: waiting_in(work.page) == 2)
+    until(lambda: waiting_in(work.page) == 2)
     jobs.append(other.submit("other", api_name="/slow"))
-    wait_until(lambda: jobs[-1].status().rank is not None)
+    until(lambda: jobs[-1].status().rank is not None)
     for _ in range(4):
         work.go.release()
     assert [job.result(timeout=20) for job in jobs][-1] == "other is done"
@@ -180,7 +173,7 @@ def test_what_the_queue_remembers_of_the_past_does_not_grow(url, work):
         work.go.release()
         with visitor(url) as each:
             ask(each, f"v{number}")
-    wait_until(lambda: len(work.order) == 12 and not queue._running() and not queue.event_ids_to_events)
+    until(lambda: len(work.order) == 12 and not queue._running() and not queue.event_ids_to_events)
     assert len(queue.event_analytics) <= 1
 
 
@@ -194,14 +187,14 @@ def test_a_guests_request_that_nobody_reads_gives_its_place_back(url, work, monk
     monkeypatch.setattr(fair_queue, "UNREAD_SECONDS", 0.3)
     with visitor(url) as silent, visitor(url) as other:
         assert ask(silent, "silent").status_code == ask(silent, "silent2").status_code == 200
-        wait_until(lambda: work.order == ["silent"])
+        until(lambda: work.order == ["silent"])
         sessions = work.page._queue._sessions
         with sessions.reading("other"):  # the guard says so of a stream that is open
             ask(other, "other")
-            wait_until(lambda: work.order == ["silent", "other"])  # silent2 was never begun
+            until(lambda: work.order == ["silent", "other"])  # silent2 was never begun
             assert work.gone == ["silent"]
             queue = work.page._queue
-            wait_until(lambda: "silent" not in queue.pending_messages_per_session and not waiting_in(work.page))
+            until(lambda: "silent" not in queue.pending_messages_per_session and not waiting_in(work.page))
 
 
 def event_of(role: str, name: str, address: str = "1.1.1.1", kind: str = "arena"):

@@ -10,7 +10,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.generation.kinds import KINDS
 from llmdemo.settings.generation import GenerationKind
 from llmdemo.ui.generate_pages import GeneratePages
-from tests.jobs.conftest import wait_for
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -47,9 +47,9 @@ def test_a_stopped_making_of_data_is_shown_goes_on_and_is_removed(pages, service
     client = Client(server, verbose=False)
     settings = {"max_prompt_tokens": 24, "max_new_tokens": 16, "temperature": 0.7}
     job_id = client.predict("starter", "magpie", 5_000, settings, api_name="/generate_dataset")["job_id"]
-    wait_for(lambda: pages.jobs({})["jobs"][0]["progress"]["made"] is not None, 120)
+    until(lambda: pages.jobs({})["jobs"][0]["progress"]["made"] is not None, 120)
     assert pages.stop({"job_id": job_id})["state"] in ("stopping", "stopped", "failed")
-    wait_for(lambda: pages.jobs({})["jobs"][0]["state"] in ("stopped", "failed"), 60)
+    until(lambda: pages.jobs({})["jobs"][0]["state"] in ("stopped", "failed"), 60)
     shown = client.predict(job_id, api_name="/generation_status")
     if shown["dataset_id"]:
         assert data.get_dataset(services.home, shown["dataset_id"]).task == "chat"

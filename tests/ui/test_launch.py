@@ -11,6 +11,7 @@ import pytest
 
 from llmdemo.core.errors import UserError
 from llmdemo.ui.launch import UPLOADS_SECONDS, keep_uploads_at_home, launched
+from tests.waiting import free_port
 
 
 @pytest.mark.slow
@@ -66,9 +67,7 @@ def page_of(port):
 
 @pytest.fixture
 def port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_port()
 
 
 def test_a_server_that_answers_late_once_is_tried_again(port, monkeypatch, capsys):

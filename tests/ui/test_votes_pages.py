@@ -3,7 +3,6 @@
 import json
 import re
 import threading
-import time
 from collections import Counter
 
 import httpx
@@ -16,6 +15,7 @@ from llmdemo.ui.services import Services
 from llmdemo.ui.votes_pages import VotePages
 from llmdemo.ui.votes_panel import qr_code
 from tests.conftest import quick_hash
+from tests.waiting import until
 
 LANES = ["greedy", {"strategy": "top_p", "name": "zebrafinch", "top_p": 0.97}, {"strategy": "sample", "name": "quokka"}]
 SETTINGS = {"max_new_tokens": 8, "lanes": LANES}
@@ -84,10 +84,13 @@ def opened(owner):
     def open_(**config):
         values = {"prompts": ["Hello there", "What is rain?", "Say it"], "title": "Class 7b", **config}
         session_id = owner.call("open_vote", values, SETTINGS)["session_id"]
-        end = time.monotonic() + 60
-        while (board := owner.call("vote_board", session_id))["ready"] < board["prompts"]:
-            assert time.monotonic() < end and not board["failed"], board
-            time.sleep(0.1)
+
+        def ready() -> bool:
+            board = owner.call("vote_board", session_id)
+            assert not board["failed"], board
+            return board["ready"] == board["prompts"]
+
+        until(ready, pause=0.1)
         return session_id
 
     return open_

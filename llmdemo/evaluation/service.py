@@ -268,20 +268,16 @@ class Evaluations(JobsOfKind):
 
     def _titles(self, spec: Spec) -> dict:
         """Names that stay readable when the things are gone."""
-        models = [self._title(model_id) for model_id in spec.model_ids or spec.run_ids]
+        models = [catalog.title_of(self._home, model_id) for model_id in spec.model_ids or spec.run_ids]
         if spec.vote_id:
-            return {"data": say("eval_of_vote"), "models": [spec.judge.model or self._title(spec.judge.model_id)]}
+            return {
+                "data": say("eval_of_vote"),
+                "models": [spec.judge.model or catalog.title_of(self._home, spec.judge.model_id)],
+            }
         name = spec.benchmark.name if spec.benchmark else say("eval_own_prompts")
         if spec.dataset_id:
             name = data.get_dataset(self._home, spec.dataset_id).name
         return {"data": str(name), "models": models}
-
-    def _title(self, model_id: str) -> str:
-        """What a model is called, or its id where there is none."""
-        try:
-            return catalog.resolve(self._home, model_id).title
-        except UserError:
-            return model_id
 
 
 def _least(*limits: int | None) -> int:

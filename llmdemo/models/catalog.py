@@ -86,6 +86,14 @@ def resolve(home: store.Home, model_id: str) -> ModelEntry:
     return entry
 
 
+def title_of(home: store.Home, model_id: str) -> str:
+    """What a model is called, or its id where it is gone."""
+    try:
+        return resolve(home, model_id).title
+    except UserError:
+        return model_id
+
+
 def resolve_in_memory(home: store.Home, model_id: str) -> ModelEntry:
     """As `resolve`, but RUN@STEP gets no folder: its entry, with `at_step`, is for models/step_models.py only."""
     at = _AT_STEP.fullmatch(model_id.strip()) if isinstance(model_id, str) else None

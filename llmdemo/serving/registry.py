@@ -65,21 +65,16 @@ class Registry:
         """Serves nothing under this name from now on. Raises UserError where nothing was."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with store.locked(self._file.with_suffix(".lock")):
-            known = self.all()
-            if known.pop(str(name), None) is None:
-                raise UserError("err_served_none", name=repr(str(name)[:80]))
-            self._write(known)
+            self.one(name)
+            self._write({key: served for key, served in self.all().items() if key != name})
 
     def change(self, name: str, change: Callable[[Served], Served]) -> Served:
         """Puts `change(served)` in the place of what is served under this name. Raises UserError where nothing is, and what
         `change` raises."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with store.locked(self._file.with_suffix(".lock")):
-            known = self.all()
-            if str(name) not in known:
-                raise UserError("err_served_none", name=repr(str(name)[:80]))
-            known[str(name)] = changed = change(known[str(name)])
-            self._write(known)
+            changed = change(self.one(name))
+            self._write({**self.all(), name: changed})
             return changed
 
     def all(self) -> dict[str, Served]:
@@ -92,6 +87,13 @@ class Registry:
         if self._known is None or self._known[0] != stamp:
             self._known = stamp, _read(self._file)
         return dict(self._known[1])
+
+    def one(self, name: str) -> Served:
+        """What is served under this name. Raises UserError where nothing is."""
+        known = self.all()
+        if name not in known:
+            raise UserError("err_served_none", name=repr(name[:80]))
+        return known[name]
 
     def model_ids(self) -> set[str]:
         """The ids of all models that are served or on trial."""

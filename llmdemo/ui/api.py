@@ -59,8 +59,7 @@ def _compare_endpoint(services: Services) -> None:
         share of the model's probability that the form forbade at each token. Keys of settings:
         """
         arena = services.arena.get()
-        if model_id not in [model["id"] for model in arena.models()]:
-            services.require_owner()
+        interpret_api.known_only(services, model_id)
         run_id = secrets.token_hex(9)
         with when_gone(lambda: arena.stop(run_id)):
             yield from arena.compare(model_id, prompt, settings, run_id=run_id, limits=services.limits())

@@ -52,7 +52,7 @@ def build(services: Services, guests: bool = False) -> None:
     def python(data: dict) -> dict:
         arena = services.arena.get()
         request = _request(arena, data)
-        _check_guest(services, request)
+        interpret_api.known_only(services, *request.model_ids)
         return {"code": arena.python(request, guest=not services.is_owner())}
 
     @for_guests
@@ -130,7 +130,7 @@ def _connect(services: Services, panel: gr.HTML) -> None:
     def compare_many(event: gr.EventData) -> None:
         _answer(services, dict(event._data or {}), many=True)
 
-    quiet = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "multiple"}
+    quiet = {**bridge.QUIET, "trigger_mode": "multiple"}
     panel.compare(compare, concurrency_limit=services.settings.max_decodings, concurrency_id="arena", **quiet)
     panel.compare_many(compare_many, concurrency_limit=MOST_BATCHES, concurrency_id=BATCHES, **quiet)
 
@@ -158,19 +158,11 @@ def _events(services: Services, data: dict, many: bool = False):
         arena = services.arena.get()
         limits = services.limits()
         request = _batch_request(arena, data, limits) if many else _request(arena, data, limits)
-        _check_guest(services, request)
+        interpret_api.known_only(services, *request.model_ids)
     except (UserError, TypeError) as error:
         yield [{"type": "end", "state": "failed", "seconds": 0, **bridge.sentence(error)}]
         return
     yield from arena.stream(request)
-
-
-def _check_guest(services: Services, request) -> None:
-    """Visitors of a shared address may use the models of the menu, not any folder of this machine."""
-    known = [model["id"] for model in services.arena.get().models()]
-    for model_id in request.model_ids:
-        if model_id not in known:
-            services.require_owner()
 
 
 def _batch_request(arena, data: dict, limits=None):

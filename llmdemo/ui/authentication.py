@@ -7,12 +7,12 @@ it an event of the page, a call of the API or a question of an island. `routes()
 import asyncio
 import hashlib
 import ipaddress
-import os
 from html import escape
 from http.cookies import CookieError, SimpleCookie
 
 from gradio.context import LocalContext
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -21,6 +21,7 @@ from llmdemo.access.people import GUEST, OWNER, Access, Visitor
 from llmdemo.access.rate_limits import Rates
 from llmdemo.access.session_cookies import GUEST_SECONDS, SESSION_SECONDS, SessionCookies
 from llmdemo.core.languages import ENGLISH
+from llmdemo.core.spaces import on_space
 from llmdemo.ui.chosen_language import language_of
 from llmdemo.ui.words import say
 
@@ -104,7 +105,7 @@ class AuthenticationMiddleware:
         await self._app(scope, receive, send)
 
     def _visitor(self, scope, cookies: dict[str, str]) -> Visitor:
-        host, address = _header(scope, b"host"), _address(scope, self._behind_proxy)
+        host, address = Headers(scope=scope).get("host", ""), _address(scope, self._behind_proxy)
         name = self._tickets.name(cookies.get(self._session_cookie, ""))
         user = _space_user(scope) if self._access.policy == "space" else None
         role = self._access.role(host, name, user)
@@ -203,7 +204,9 @@ def _both(name: str, address: str) -> str:
 
 def set_cookie(scope, name: str, value: str, seconds: int) -> str:
     """A Set-Cookie header: out of scripts' reach, never sent along with another site's posts."""
-    secure = "; Secure" if scope.get("scheme") == "https" or _header(scope, b"x-forwarded-proto") == "https" else ""
+    secure = (
+        "; Secure" if scope.get("scheme") == "https" or Headers(scope=scope).get("x-forwarded-proto") == "https" else ""
+    )
     return (
         f"{name}={value}; Path={scope.get('root_path', '') or '/'}; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
     )
@@ -244,30 +247,26 @@ def _with_cookie(send, value: str):
 
 def _cookies(scope) -> dict[str, str]:
     try:
-        return {name: morsel.value for name, morsel in SimpleCookie(_header(scope, b"cookie")).items()}
+        return {name: morsel.value for name, morsel in SimpleCookie(Headers(scope=scope).get("cookie", "")).items()}
     except CookieError:
         return {}
-
-
-def _header(scope, name: bytes) -> str:
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
 
 
 def _address(scope, behind_proxy: bool) -> str:
     """Where the request comes from, for limits. Behind a proxy that is only seen in what the proxy adds at the end of
     X-Forwarded-For; what stands before that, the visitor may have written. On a Space there are several of the hub's."""
-    on_space = bool(os.environ.get("SPACE_ID"))
-    if not (on_space or behind_proxy):
+    space = on_space()
+    if not (space or behind_proxy):
         return _peer(scope)
     lines = [value.decode("latin-1") for key, value in scope["headers"] if key == b"x-forwarded-for"]
     for part in reversed(",".join(lines).split(",")):
         try:
             address = ipaddress.ip_address(part.strip())
         except ValueError:
-            if on_space:
+            if space:
                 continue
             break
-        if address.is_global or not on_space:
+        if address.is_global or not space:
             return _network(address)
     return _peer(scope)
 

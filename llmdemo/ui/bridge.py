@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import gradio as gr
 
@@ -19,6 +20,8 @@ from llmdemo.ui import authentication
 from llmdemo.ui.bounded_log import may_say
 from llmdemo.ui.event_streams import EventStream
 
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+"""How the page's own events are registered: scripts cannot call them, and Gradio draws nothing over what waits."""
 _MOUNT = """(window.llmdemoIslands ||= []).push(
   {name: %s, el: element.firstElementChild || element, props, trigger, server, watch});  // events: %s"""
 """Gradio would evaluate it; assets/lib/no-eval.js knows it and does the same. Gradio finds the names of events in it."""

@@ -89,10 +89,7 @@ def _trials(services: Services) -> list[Callable]:
     @for_owners
     def trial_figures(name: str) -> dict:
         """The served model and the one on trial side by side: requests, latencies, length, thumbs and an owner's picks."""
-        served = serving.registry.all().get(str(name))
-        if served is None:
-            raise UserError("err_served_none", name=repr(str(name)[:80]))
-        return serving.comparison(served, serving.figures()) or {}
+        return serving.comparison(serving.registry.one(name), serving.figures()) or {}
 
     @for_owners
     def promote_trial(name: str) -> dict:

@@ -29,9 +29,7 @@ class CirclePages:
         """What one served model's box shows: keeping, counts and a page of one list of requests, data sets that they may go
         into, models that may stand beside it, the one on trial with its figures."""
         kept, name, home = self._serving.kept, str(request.get("name")), self._services.home
-        served = self._serving.registry.all().get(name)
-        if served is None:
-            raise UserError("err_served_none", name=repr(name[:80]))
+        served = self._serving.registry.one(name)
         state = request.get("state") if request.get("state") in STATES else "new"
         offset = max(0, int(request.get("offset") or 0))
         texts, total = kept.page(name, str(state), offset, _PAGE)
@@ -55,7 +53,7 @@ class CirclePages:
             "own_set": self._data_of(served.model_id),
             "models": [{"id": model.id, "title": model.title} for model in alike if model.id != served.model_id],
             "trial": self._serving.comparison(served, self._serving.figures()),
-            "before": served.before and self._title(served.before),
+            "before": served.before and catalog.title_of(home, served.before),
         }
 
     @for_owners
@@ -80,9 +78,3 @@ class CirclePages:
         family = known.family or known.dataset_id
         alike = [each for each in data.list_datasets(self._services.home) if (each.family or each.dataset_id) == family]
         return max(alike, key=lambda info: info.version).dataset_id
-
-    def _title(self, model_id: str) -> str:
-        try:
-            return catalog.resolve(self._services.home, model_id).title
-        except UserError:
-            return model_id

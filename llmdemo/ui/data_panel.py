@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
@@ -17,8 +16,6 @@ from llmdemo.ui.generate_pages import GeneratePages
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
 from llmdemo.ui.words import t
-
-_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 @dataclass(frozen=True)
@@ -78,13 +75,13 @@ def _hub_form(services: Services, adding: AddingPages, added: gr.HTML) -> None:
             )
         limit = gr.Number(2000, minimum=1, maximum=services.settings.max_rows, precision=0, label=t("data_hub_limit"))
         fetch = gr.Button(t("data_hub_add"), size="sm", elem_id="hub-fetch")
-    preset.change(_about, preset, about, **_QUIET)
+    preset.change(_about, preset, about, **bridge.QUIET)
 
     @for_owners
     def begin(*values):
         return {"begun": adding.begin_hub(dict(zip(_HUB_KEYS, values, strict=True)))}
 
-    fetch.click(begin, [preset, name, config, split, limit], added, **_QUIET)
+    fetch.click(begin, [preset, name, config, split, limit], added, **bridge.QUIET)
 
 
 @for_owners
@@ -97,4 +94,4 @@ def _about(key: str) -> list[str]:
 
 def open_train(panel: DataPanel, tabs: gr.Tabs) -> None:
     """The report's "Train on it" opens the train panel (its script has told the form which)."""
-    panel.report.select(for_owners(lambda: gr.Tabs(selected="train")), None, tabs, **_QUIET)
+    panel.report.select(for_owners(lambda: gr.Tabs(selected="train")), None, tabs, **bridge.QUIET)

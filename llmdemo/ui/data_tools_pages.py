@@ -12,6 +12,7 @@ from llmdemo.models import catalog
 from llmdemo.settings.maps import MapSpec
 from llmdemo.settings.selection import SelectionSpec
 from llmdemo.ui import data_tools_api
+from llmdemo.ui.data_api import turns
 from llmdemo.ui.endpoints import of_endpoints
 from llmdemo.ui.rights import for_owners
 from llmdemo.ui.services import Services
@@ -105,11 +106,5 @@ def _dataset(request: dict) -> str:
 
 
 def _shown(index: int, record: dict) -> dict:
-    if "text" in record:
-        label = [{"role": "label", "content": str(record["label"])}] if record.get("label") is not None else []
-        turns = [{"role": "text", "content": record["text"]}, *label]
-    else:
-        turns = [{"role": turn["role"], "content": turn["content"] or ""} for turn in record["messages"]]
-        turns += [{"role": role, "content": record[role]} for role in ("chosen", "rejected") if role in record]
-    shown = [{"role": turn["role"], "content": turn["content"][:_CHARACTERS]} for turn in turns[:6]]
+    shown = [{"role": turn["role"], "content": turn["content"][:_CHARACTERS]} for turn in turns(record)[:6]]
     return {"index": index, "row": record["row"], "turns": shown}

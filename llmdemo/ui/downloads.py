@@ -45,8 +45,7 @@ def on_request(
         except Exception as error:  # the boundary to the page
             return told(bridge.notice(error)), None
 
-    quiet = {"api_visibility": "private", "show_progress": "hidden"}
-    listen(deliver, None, [note, button], **quiet).success(None, None, None, js=click(elem_id))
+    listen(deliver, None, [note, button], **bridge.QUIET).success(None, None, None, js=click(elem_id))
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """The evaluate panel: choose models and data, follow, read what came out; a box to use a classifier. Knows no metric."""
 
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
@@ -48,7 +47,7 @@ def build(services: Services) -> None:
         except Exception as error:  # the boundary to the page
             return {"error": bridge.notice(error)}
 
-    questions.upload(take, questions, read, api_visibility="private", show_progress="hidden")
+    questions.upload(take, questions, read, **bridge.QUIET)
     downloads.on_request(result.submit, pages.table, note, "evaluate-records-csv")
 
 
@@ -70,7 +69,6 @@ def _connect(services: Services, use: gr.HTML, file: gr.UploadButton, note: gr.H
         except Exception as error:  # the boundary to the page
             return bridge.notice(error), None
 
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    use.select(choose, None, chosen, **quiet)
-    made = file.upload(table, [file, chosen], [note, button], **quiet, concurrency_limit=1)
+    use.select(choose, None, chosen, **bridge.QUIET)
+    made = file.upload(table, [file, chosen], [note, button], **bridge.QUIET, concurrency_limit=1)
     made.success(None, None, None, js=downloads.click("evaluate-csv"))

@@ -27,9 +27,10 @@ class GeneratePages:
 
     def functions(self) -> list:
         """Those that the script may call."""
+        evaluate = EvaluatePages(self._services)
         return [
-            self.choices, self.forecast, self.start, self.jobs, self.stop, self.resume, self.remove, self.records, self.keep_rubric,
-            self.drop_rubric,
+            self.choices, self.forecast, self.start, self.jobs, self.stop, self.resume, self.remove, self.records,
+            evaluate.keep_rubric, evaluate.drop_rubric,
         ]  # fmt: skip
 
     @for_owners
@@ -103,16 +104,6 @@ class GeneratePages:
         """Deletes the job; its data set stays."""
         self._jobs.delete(str(request.get("job_id")))
         return {}
-
-    @for_owners
-    def keep_rubric(self, request: dict) -> dict:
-        """As the evaluate panel's."""
-        return EvaluatePages(self._services).keep_rubric(request)
-
-    @for_owners
-    def drop_rubric(self, request: dict) -> dict:
-        """As the evaluate panel's."""
-        return EvaluatePages(self._services).drop_rubric(request)
 
 
 def _keys(request: dict) -> tuple[str, str]:

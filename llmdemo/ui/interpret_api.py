@@ -152,7 +152,7 @@ def alone(services: Services, model_id: str) -> Iterator["Loaded"]:
 
 
 def known_only(services: Services, *model_ids: str) -> None:
-    """Raises UserError for a guest who names a model that is not in the menu."""
+    """Raises UserError for a guest who names a model that is not in the menu, such as a folder of this machine."""
     known = [model["id"] for model in services.arena.get().models()]
     if any(each not in known for each in model_ids):
         services.require_owner()

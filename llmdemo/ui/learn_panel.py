@@ -5,7 +5,7 @@ import gradio as gr
 from llmdemo.learn import Learn
 from llmdemo.ui import bridge
 from llmdemo.ui.rights import for_owners
-from llmdemo.ui.samples import SAMPLE_ID, add_sample
+from llmdemo.ui.samples import with_sample
 from llmdemo.ui.services import Services
 
 
@@ -24,8 +24,6 @@ class LearnPages:
     def numbers(self, request: dict) -> dict:
         """Learn.numbers of the form's settings; adds the sample first where that was chosen."""
         asked = request.get("config")
-        config: dict = asked if isinstance(asked, dict) else {}
-        if config.get("dataset_id") == SAMPLE_ID:
-            config = {**config, "dataset_id": add_sample(self._services).dataset_id}
+        config = with_sample(self._services, asked if isinstance(asked, dict) else {})
         place = request.get("place")
         return self._learn.numbers(config, place if isinstance(place, int) else 0)

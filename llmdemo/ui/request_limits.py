@@ -30,6 +30,7 @@ from llmdemo.access.sessions import Sessions
 from llmdemo.access.uploads import Uploads
 from llmdemo.core.errors import DiskFull, is_disk_full
 from llmdemo.core.sentences import in_language, say, together
+from llmdemo.core.spaces import on_space
 from llmdemo.serving.errors import ApiError
 from llmdemo.serving.routes import refusal
 from llmdemo.settings import Settings
@@ -96,10 +97,10 @@ class RequestLimits:
         self._costly_rates, self._address_costly_rates = Rates(costly), Rates(costly * 10)
         self._file_rates = Rates(most * _SHARE_OF_ADDRESS * 5)
         # A Space is shown inside a frame of the hub's page; elsewhere nobody has a reason to frame the app.
-        on_space = bool(os.environ.get("SPACE_ID"))
-        self._ancestors = "" if on_space else "frame-ancestors 'self'"
+        space = on_space()
+        self._ancestors = "" if space else "frame-ancestors 'self'"
         # Gradio's button to sign in on a Space has a script of its own that is evaluated.
-        self._evaluates = on_space or not gradio.__version__.startswith(content_policy.TRIED)
+        self._evaluates = space or not gradio.__version__.startswith(content_policy.TRIED)
         self._hosts = {host.strip().lower() for host in os.environ.get("SPACE_HOST", "").split(",")} - {""}
 
     def _headers_of(self, page: bytes) -> list[tuple[bytes, bytes]]:

@@ -81,7 +81,7 @@ class Gate:
         host = self._asked_host(scope)
         if not self._hosts.has(host):
             return await _refuse(scope, send, 400, _unknown(host))
-        origin = header(scope, b"origin")
+        origin = Headers(scope=scope).get("origin", "")
         own = self._is_own_origin(scope, origin, bool(shared)) if origin else True
         if scope["method"] == "OPTIONS" and not own:
             return await _refuse(scope, send, 403, say("http_other_site"))
@@ -90,12 +90,14 @@ class Gate:
 
     def _asked_host(self, scope: dict) -> str:
         """The name that the visitor asked for, which a proxy may have replaced by the app's inner one."""
-        forwarded = header(scope, b"x-forwarded-host") if self._hosts.proxied else ""
-        return forwarded.partition(",")[0].strip() or header(scope, b"host")
+        headers = Headers(scope=scope)
+        forwarded = headers.get("x-forwarded-host", "") if self._hosts.proxied else ""
+        return forwarded.partition(",")[0].strip() or headers.get("host", "")
 
     def _is_own_origin(self, scope: dict, origin: str, shared: bool) -> bool:
         """Whether a browser's page with this Origin is the app's own: another origin gets no leave to read."""
-        names = {header(scope, b"host").lower(), header(self._believed(scope, shared), b"x-forwarded-host").lower()}
+        given, believed = Headers(scope=scope), Headers(scope=self._believed(scope, shared))
+        names = {given.get("host", "").lower(), believed.get("x-forwarded-host", "").lower()}
         return origin_host(origin) in names - {""}
 
     def _believed(self, scope: dict, shared: bool) -> dict:
@@ -105,7 +107,7 @@ class Gate:
             headers = [pair for pair in headers if not self._is_hearsay(pair[0], pair[1], shared)]
         path = scope["path"]
         if any(part in path for part in _CACHED_WITH_HOST) and b"page=" not in scope.get("query_string", b""):
-            told = header({"headers": headers}, b"x-forwarded-host") or header(scope, b"host")
+            told = Headers(raw=headers).get("x-forwarded-host") or Headers(scope=scope).get("host", "")
             if not self._hosts.is_own(told):
                 headers = [pair for pair in headers if pair[0] not in (b"host", b"x-forwarded-host")]
                 headers.append((b"host", _local(scope)))
@@ -131,11 +133,6 @@ def _unknown(host: str) -> str:
     if not name:
         return say("http_no_host", host=repr(host[:100]))
     return say("http_unknown_host", name=name[:100])
-
-
-def header(scope: dict, name: bytes) -> str:
-    """The first header of that name; "" if there is none."""
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name), "")
 
 
 async def _refuse(scope: dict, send: Send, status: int, sentence: str) -> None:

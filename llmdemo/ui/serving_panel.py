@@ -71,19 +71,12 @@ def _monitored(services: Services, seconds: object) -> dict:
     versions = [
         {
             **one,
-            "title": _title(services, one["model_id"]),
+            "title": catalog.title_of(services.home, one["model_id"]) if one["model_id"] else "",
             **(monitor.told(one["name"], one["model_id"]) if one["name"] else {}),
         }
         for one in monitor.over_time(now - seconds if seconds else 0.0)
     ]
     return {"versions": versions, "now": round(now), "running": slots.running, "queued": slots.queued}
-
-
-def _title(services: Services, model_id: str) -> str:
-    try:
-        return catalog.resolve(services.home, model_id).title if model_id else ""
-    except UserError:
-        return model_id
 
 
 def _writes(services: Services, model_id: str) -> bool:

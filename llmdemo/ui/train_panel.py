@@ -68,7 +68,7 @@ def build(services: Services) -> TrainPanel:
         except Exception as error:  # the boundary to the page
             return bridge.notice(error), gr.skip()
 
-    opened.upload(open_bundle, opened, [note, run], api_visibility="private", show_progress="hidden")
+    opened.upload(open_bundle, opened, [note, run], **bridge.QUIET)
     downloads.on_request(run.submit, bundle, note, "train-bundle")
     return TrainPanel(run, experiments)
 
@@ -88,6 +88,4 @@ def _notes_of_the_place(services: Services) -> list[dict]:
 def open_arena(panel: TrainPanel, tabs: gr.Tabs) -> None:
     """ "Try it in the Arena" opens that panel; its script is told which model by the page's own message."""
     for island in (panel.run, panel.experiments):
-        island.select(
-            for_owners(lambda: gr.Tabs(selected="arena")), None, tabs, api_visibility="private", show_progress="hidden"
-        )
+        island.select(for_owners(lambda: gr.Tabs(selected="arena")), None, tabs, **bridge.QUIET)

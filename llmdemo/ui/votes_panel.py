@@ -50,7 +50,7 @@ def _ballot(services: Services) -> None:
     quick, _ = votes_api.endpoints(services)
     of_guests = [each for each in of_endpoints(quick) if right_of(each) == GUESTS]
     island = bridge.island("ballot", of_guests, events=["ask"], elem_id="ballot")
-    quiet = {"show_progress": "hidden", "api_visibility": "private", "trigger_mode": "multiple"}
+    quiet = {**bridge.QUIET, "trigger_mode": "multiple"}
     island.ask(ballot_ask, concurrency_limit=services.settings.max_decodings, concurrency_id="arena", **quiet)
 
 

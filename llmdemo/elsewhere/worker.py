@@ -9,7 +9,6 @@ import json
 import os
 import secrets
 import shutil
-import sys
 import threading
 import time
 import warnings
@@ -17,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llmdemo.core.errors import UserError
-from llmdemo.core.leaving import leave
 from llmdemo.core.sentences import readable_size, say
 from llmdemo.core.store import Home, free_bytes, new_id, object_or_empty, write_json
 from llmdemo.elsewhere import parcel
@@ -26,7 +24,7 @@ from llmdemo.elsewhere.remote import PREFIX
 from llmdemo.elsewhere.service import FETCHED, HUB, RESUME
 from llmdemo.jobs import JobFolder
 from llmdemo.jobs.digest import number, text
-from llmdemo.jobs.worker import Stopped, Worker, perform, read_secret
+from llmdemo.jobs.worker import Stopped, Worker, perform, run_process
 from llmdemo.publish.push import push
 from llmdemo.runs import bundle
 
@@ -38,10 +36,6 @@ _LOG_TRIES, _LOG_PAUSE_SECONDS = 50, 15.0
 _CANCEL_TRIES, CANCEL_PAUSE_SECONDS = 4, 3.0
 """Together less than the half minute after which a job that was asked to stop is ended."""
 _NUMBERS = ("step", "total_steps", "loss", "eval_loss", "eta_seconds")
-
-
-def main(argv: list[str]) -> int:
-    return work(JobFolder(Path(argv[0])), Home(Path(os.environ["LLMDEMO_HOME"])), read_secret(sys.stdin))
 
 
 def work(folder: JobFolder, home: Home, token: str) -> int:
@@ -270,4 +264,4 @@ def figures_of(line: str) -> dict:
 
 
 if __name__ == "__main__":
-    leave(main(sys.argv[1:]))
+    run_process(work, has_secret=True)

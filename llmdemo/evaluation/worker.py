@@ -4,26 +4,18 @@ The process outlives the page and the app; its memory is given back when it ends
 but the batch on its way. A judge's key comes on standard input, and goes nowhere else.
 """
 
-import os
-import sys
-from pathlib import Path
-
-from llmdemo.core.leaving import leave
 from llmdemo.core.store import Home
 from llmdemo.evaluation.folder import EvaluationFolder
 from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.service import RESUME
-from llmdemo.jobs.worker import perform, read_secret
+from llmdemo.jobs import JobFolder
+from llmdemo.jobs.worker import perform, run_process
 from llmdemo.settings.evaluation import Spec
 
 
-def main(argv: list[str], stdin=None) -> int:
-    folder, home = EvaluationFolder(Path(argv[0])), Home(Path(os.environ["LLMDEMO_HOME"]))
-    return work(folder, home, read_secret(stdin or sys.stdin))
-
-
-def work(folder: EvaluationFolder, home: Home, key: str = "") -> int:
+def work(job_folder: JobFolder, home: Home, key: str = "") -> int:
     """Does what the folder asks, and writes what came out into it; 0 unless a mistake of ours ended it."""
+    folder = EvaluationFolder(job_folder.path)
 
     def evaluate(job: Job) -> None:
         folder.write("result", _run(job, home, Spec.from_dict(folder.config()["spec"]), key))
@@ -63,4 +55,4 @@ def _run(job: Job, home: Home, spec: Spec, key: str) -> dict:
 
 
 if __name__ == "__main__":
-    leave(main(sys.argv[1:]))
+    run_process(work, has_secret=True)

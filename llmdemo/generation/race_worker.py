@@ -4,25 +4,17 @@ How likely each model holds the held-out answers, in nats a token, with the inte
 its difference from the run on people's records: also where the made data lose.
 """
 
-import os
-import sys
-from pathlib import Path
 from typing import Any
 
 from llmdemo import data
-from llmdemo.core.leaving import leave
 from llmdemo.core.store import Home, write_json
 from llmdemo.generation.race import RESULT, RESUME
 from llmdemo.jobs import JobFolder
-from llmdemo.jobs.worker import Worker, perform
+from llmdemo.jobs.worker import Worker, perform, run_process
 from llmdemo.models import catalog
 
 _MOST_HELD_OUT = 200
 _BATCH = 16
-
-
-def main(argv: list[str]) -> int:
-    return work(JobFolder(Path(argv[0])), Home(Path(os.environ["LLMDEMO_HOME"])))
 
 
 def work(folder: JobFolder, home: Home) -> int:
@@ -80,4 +72,4 @@ def _rows(parts: list[dict], losses: list, seed: int) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    leave(main(sys.argv[1:]))
+    run_process(work)

@@ -6,18 +6,14 @@ only, and what was kept becomes a data set all the same. Resumed, it goes on wit
 
 import itertools
 import json
-import os
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 
 from llmdemo import data
 from llmdemo.core.errors import UserError
 from llmdemo.core.json_lines import append_lines
-from llmdemo.core.leaving import leave
 from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, read_json, write_json
 from llmdemo.data.ingest import add_rows
@@ -27,7 +23,7 @@ from llmdemo.generation.kinds import KINDS, sources_of
 from llmdemo.generation.log import RECORDS, Log, highest
 from llmdemo.generation.service import RESULT, RESUME
 from llmdemo.jobs import JobFolder
-from llmdemo.jobs.worker import Stopped, Worker, perform, read_secret
+from llmdemo.jobs.worker import Stopped, Worker, perform, run_process
 from llmdemo.models import catalog
 from llmdemo.settings import Settings
 from llmdemo.settings.generation import GenerationSpec
@@ -40,23 +36,19 @@ _SHOWN = 240
 """Characters of the newest record that the progress tells."""
 
 
-def main(argv: list[str], stdin=None) -> int:
-    keys = read_secret(stdin or sys.stdin)
-    return work(JobFolder(Path(argv[0])), Home(Path(os.environ["LLMDEMO_HOME"])), json.loads(keys) if keys else {})
-
-
-def work(folder: JobFolder, home: Home, keys: dict[str, str] | None = None) -> int:
+def work(folder: JobFolder, home: Home, secret: str = "") -> int:
     """Does what the folder asks, and writes result.json {dataset_id, kept, made, cut, reasons, left_out, seconds_each (log.py)}; 0 unless our mistake ended it.
 
-    keys: of the endpoints that write ("maker") and judge ("judge"); they are written nowhere.
+    secret: the keys of the endpoints that write ("maker") and judge ("judge"), as JSON; they are written nowhere.
     """
+    keys: dict[str, str] = json.loads(secret) if secret else {}
 
     def generate(worker: Worker) -> None:
         config = folder.config()
         spec = GenerationSpec.from_dict(config["spec"])
         log = Log(folder.path / RECORDS)
         try:
-            _Work(worker, home, spec, keys or {}, log).do()
+            _Work(worker, home, spec, keys, log).do()
         except (Stopped, UserError):  # what was made stays, whatever ended it
             _finish(folder, home, spec, str(config.get("model_title") or ""), log)
             raise
@@ -251,4 +243,4 @@ def _shown(line: dict) -> list[dict]:
 
 
 if __name__ == "__main__":
-    leave(main(sys.argv[1:]))
+    run_process(work, has_secret=True)

@@ -6,15 +6,19 @@ Runs in the worker's own process, which outlives the page and the app. Knows not
 import errno
 import json
 import os
+import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any, TextIO, TypeVar
+from pathlib import Path
+from typing import Any, NoReturn, TextIO, TypeVar
 
 from llmdemo.core.errors import UserError, first_line
 from llmdemo.core.events import EventWriter
+from llmdemo.core.leaving import leave
 from llmdemo.core.out_of_memory import MESSAGES
 from llmdemo.core.sentences import say, together
+from llmdemo.core.store import Home
 from llmdemo.jobs.digest import End
 from llmdemo.jobs.folder import JobFolder
 from llmdemo.jobs.states import BAD_CONFIG, COMPLETED, DISK_FULL, FAILED, OUT_OF_MEMORY, STOPPED, WORKER_ERROR
@@ -102,6 +106,15 @@ def _perform(worker: W, work: Callable[[W], None], resume: str) -> tuple[End, in
             return End(FAILED, OUT_OF_MEMORY, together(say("end_memory_full"), first_line(error)), hint), 0
         what = say("end_mistake", kind=type(error).__name__)
         return End(FAILED, WORKER_ERROR, what, together(say("hint_log"), resume)), 1
+
+
+def run_process(work: Callable[..., int], *, has_secret: bool = False) -> NoReturn:
+    """The whole of a worker's process: `work(folder, home)` for the folder that the command line names, and its exit status.
+
+    has_secret: `work` is also given what comes on standard input, see read_secret.
+    """
+    folder, home = JobFolder(Path(sys.argv[1])), Home(Path(os.environ["LLMDEMO_HOME"]))
+    leave(work(folder, home, read_secret(sys.stdin)) if has_secret else work(folder, home))
 
 
 def read_secret(stream: TextIO) -> str:

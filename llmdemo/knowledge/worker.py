@@ -3,22 +3,18 @@
 What was found of each record is a line of records.jsonl at once; resumed, it goes on with the records that have none.
 """
 
-import os
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
 from llmdemo import data
 from llmdemo.core.errors import UserError
 from llmdemo.core.events import EventWriter
-from llmdemo.core.leaving import leave
 from llmdemo.core.sentences import percent, say
 from llmdemo.core.store import Home, write_json
 from llmdemo.data.records import Records
 from llmdemo.jobs import JobFolder
-from llmdemo.jobs.worker import Worker, perform
+from llmdemo.jobs.worker import Worker, perform, run_process
 from llmdemo.knowledge.classes import counted, pair_of
 from llmdemo.knowledge.found import RECORDS, RESULT, lines
 from llmdemo.knowledge.service import RESUME
@@ -26,10 +22,6 @@ from llmdemo.models import catalog
 from llmdemo.settings.knowledge import ProbeSpec
 
 BATCH = 32
-
-
-def main(argv: list[str]) -> int:
-    return work(JobFolder(Path(argv[0])), Home(Path(os.environ["LLMDEMO_HOME"])))
 
 
 def work(folder: JobFolder, home: Home) -> int:
@@ -106,4 +98,4 @@ def advice(counts: dict[str, int]) -> str:
 
 
 if __name__ == "__main__":
-    leave(main(sys.argv[1:]))
+    run_process(work)

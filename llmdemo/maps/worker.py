@@ -6,7 +6,6 @@ resumed it goes on after the last whole one. The rest takes a minute or two and 
 
 import gc
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from llmdemo import data
-from llmdemo.core.leaving import leave
 from llmdemo.core.store import Home, write_atomic, write_json
 from llmdemo.data.records import Records
 from llmdemo.jobs import JobFolder
-from llmdemo.jobs.worker import Worker, perform
+from llmdemo.jobs.worker import Worker, perform, run_process
 from llmdemo.maps.service import POINTS, RESULT, RESUME
 from llmdemo.models import catalog
 from llmdemo.settings.maps import MapSpec
@@ -30,10 +28,6 @@ _CHARACTERS_OF_TOKEN = 12
 _LOSS_LENGTH = 512
 _LARGEST = 65504.0
 """Of float16, in which vectors are kept: some models have a few larger states, which would be infinite there."""
-
-
-def main(argv: list[str]) -> int:
-    return work(JobFolder(Path(argv[0])), Home(Path(os.environ["LLMDEMO_HOME"])))
 
 
 def work(folder: JobFolder, home: Home) -> int:
@@ -180,4 +174,4 @@ def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 if __name__ == "__main__":
-    leave(main(sys.argv[1:]))
+    run_process(work)

@@ -3,22 +3,15 @@
 A push that broke off goes on where it was, with a token: what the hub already has is not sent again.
 """
 
-import os
-import sys
 from pathlib import Path
 
 from llmdemo.core.errors import UserError
-from llmdemo.core.leaving import leave
 from llmdemo.core.store import Home, child, write_json
 from llmdemo.jobs import JobFolder
-from llmdemo.jobs.worker import Stopped, Worker, perform, read_secret
+from llmdemo.jobs.worker import Stopped, Worker, perform, run_process
 from llmdemo.publish.push import SPACE, push
 from llmdemo.publish.service import CARD, RESUME
 from llmdemo.publish.space import model_files
-
-
-def main(argv: list[str]) -> int:
-    return work(JobFolder(Path(argv[0])), Home(Path(os.environ["LLMDEMO_HOME"])), read_secret(sys.stdin))
 
 
 def work(folder: JobFolder, home: Home, token: str) -> int:
@@ -59,4 +52,4 @@ def _send(worker: Worker, folder: JobFolder, home: Home, token: str) -> dict:
 
 
 if __name__ == "__main__":
-    leave(main(sys.argv[1:]))
+    run_process(work, has_secret=True)

@@ -3,31 +3,27 @@
 Writes the GGUF, then takes the loss on held-out records with the weights as they are and as they were written.
 """
 
-import os
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from gguf import quants
 
-from llmdemo.core.leaving import leave
 from llmdemo.core.store import Home, write_atomic, write_json
 from llmdemo.data.encode import Refused, encode_many
 from llmdemo.evaluation.heldout import example, held_out
 from llmdemo.evaluation.likelihood import row_losses
 from llmdemo.jobs import JobFolder
-from llmdemo.jobs.worker import Worker, perform
+from llmdemo.jobs.worker import Worker, perform, run_process
 from llmdemo.models import catalog
 from llmdemo.models.load import load_causal, usable_pad
 from llmdemo.serving.gguf_write import modelfile, types_of, write_gguf
 from llmdemo.settings.evaluation import Spec
 
 
-def main(argv: list[str]) -> int:
-    folder = JobFolder(Path(argv[0]))
-    home = Home(Path(os.environ["LLMDEMO_HOME"]))
+def work(folder: JobFolder, home: Home) -> int:
+    """Does what the folder asks; 0 unless our mistake ended it."""
     return perform(Worker(folder), lambda worker: _export(worker, folder, home))
 
 
@@ -120,4 +116,4 @@ def readme(file: str, title: str, loss: dict[str, Any] | None) -> str:
 
 
 if __name__ == "__main__":
-    leave(main(sys.argv[1:]))
+    run_process(work)

@@ -1,5 +1,6 @@
 """A tiny model whose chat template has turns, and a way to run a job's work in this process."""
 
+import json
 import shutil
 
 import pytest
@@ -42,7 +43,7 @@ def done(home):
     def work(folder: JobFolder, keys: dict | None = None) -> dict:
         from llmdemo.core.events import read_events
 
-        worker.work(folder, home, keys)
+        worker.work(folder, home, json.dumps(keys) if keys else "")
         return read_events(folder.events)[0][-1]
 
     return work

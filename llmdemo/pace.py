@@ -60,9 +60,10 @@ def work(config: TrainConfig, kept: int, mean_tokens: float, step_tokens: float,
     way = min(config.eval_records, held)
     last = min(held, _MOST_JUDGED) if config.task == "classify" else way
     checks = 1 + (config.max_steps - 1) // config.eval_steps if config.eval_steps else 1
-    rows = 1 if config.task == "grpo" else rows_of(config) // config.batch_size
     if config.task == "grpo":
         return _of_rollouts(config, mean_tokens, checks * way + last)
+    # kto judges an answer and one to another prompt
+    rows = 2 if config.task == "kto" else rows_of(config) // config.batch_size
     read = (checks * way + last) * rows * mean_tokens * READ_SHARE
     written = 0 if config.task in HEADED else (checks + 1) * _SAMPLES * _SAMPLE_TOKENS * _WRITTEN_TOKENS
     return Work(step_tokens, config.max_steps, read + written * bool(held) + (checks + 1) * asked)

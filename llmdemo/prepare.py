@@ -255,7 +255,8 @@ def _batch(config: TrainConfig, tokens: dict | None, kept: int) -> tuple[int, in
     if config.task == "classify":  # long texts are computed apart from short ones
         return config.batch_size, min(limit, most, 2 * round(mean)), 0, min(mean, limit)
     if config.task in ("preference", "reward", "kto"):  # two rows a record, measured together
-        return 2 * config.batch_size, min(limit, most), min(limit, -(-trained // 2)), min(mean, 2 * limit)
+        each = trained if config.task == "kto" else -(-trained // 2)  # kto's record may be one answer
+        return rows_of(config), min(limit, most), min(limit, each), min(mean, 2 * limit)
     longest = min(limit, most)
     if config.task == "grpo":
         rows, new = rows_of(config), config.max_new_tokens

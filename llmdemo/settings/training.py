@@ -320,8 +320,8 @@ def data_tasks(task: str) -> tuple[str, ...]:
 
 
 def rows_of(config: TrainConfig) -> int:
-    """Rows of one forward pass."""
-    each = {"preference": 2, "reward": 2, "kto": 2, "grpo": config.rollouts}
+    """Rows of one forward and backward pass; kto's other rows, of answers to other prompts, go forward alone."""
+    each = {"preference": 2, "reward": 2, "grpo": config.rollouts}
     return config.batch_size * each.get(config.task, 1)
 
 

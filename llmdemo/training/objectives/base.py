@@ -66,16 +66,18 @@ class Place:
         """Each value's sum over all processes."""
         return values if self.processes == 1 else sum_over_processes(values, self.device)
 
-    def parts(self, items, lengths: np.ndarray) -> list[np.ndarray]:
-        """These items in parts that may go through the model at once, in their order; lengths: of every item's longest row."""
+    def parts(self, items, lengths: np.ndarray, rows: int | None = None) -> list[np.ndarray]:
+        """These items in parts that may go through the model at once, in their order; lengths: of every item's longest row;
+        rows: of an item that go together, None: those that are learned from together."""
         items, most = np.asarray(items), self.config.pass_tokens
-        rows = rows_of(self.config) // self.config.batch_size
+        rows = rows or rows_of(self.config) // self.config.batch_size
         return [items] if most is None else in_parts(items, rows * lengths[items], most)
 
-    def batches(self, lengths: np.ndarray, size: int | None = None) -> list[np.ndarray]:
-        """Rows of these lengths in batches of at most `size` (the config's batch_size), longest first, for all processes."""
+    def batches(self, lengths: np.ndarray, size: int | None = None, rows: int | None = None) -> list[np.ndarray]:
+        """Items of these lengths in batches of at most `size` (the config's batch_size), longest first, for all processes;
+        rows: as in `parts`."""
         size, order = size or self.config.batch_size, np.argsort(-lengths, kind="stable")
-        return [part for i in range(0, len(order), size) for part in self.parts(order[i : i + size], lengths)]
+        return [part for i in range(0, len(order), size) for part in self.parts(order[i : i + size], lengths, rows)]
 
     def mine(self, lengths: np.ndarray, size: int | None = None) -> list[np.ndarray]:
         """This process's share of `batches`."""

@@ -18,6 +18,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.data.render import conversation
 from llmdemo.settings.training import TrainConfig
 from llmdemo.training.batches import RunData, TokenRows
+from llmdemo.training.memory_estimate import Batch
 from llmdemo.training.objectives.base import Part, Source
 from llmdemo.training.objectives.pairs import pair_samples, pairs_of, rows_of
 from llmdemo.training.objectives.preference import Preference, place_size, sums_of
@@ -49,6 +50,9 @@ class Kto(Preference):
             "card": {"desired answers": sum(marks), "undesired answers": len(marks) - sum(marks)},
         }  # fmt: skip
         return RunData(_rows(train), _rows(judged), pair_samples(judged, tokenizer), {}, {}, facts)
+
+    def shape(self, items) -> Batch:
+        return Batch(len(items), int(self.lengths[items].max()), self.data.train.trained(2 * np.asarray(items)))
 
     def loss_sum(self, items) -> tuple[Tensor, dict[str, float]]:
         (part,) = self._with_one_kl([np.asarray(items)])
@@ -89,7 +93,7 @@ class Kto(Preference):
         size, place, gains = 2 * place_size(self.place), self.place, np.zeros(2 * count)
         order = np.argsort(-self._pair_lengths("held_out"), kind="stable")
         for start in range(place.process * size, count, place.processes * size):
-            for part in place.parts(order[start : start + size], self._pair_lengths("held_out")):
+            for part in place.parts(order[start : start + size], self._pair_lengths("held_out"), rows=2):
                 rows = rows_of(part)
                 with place.autocast():
                     gains[rows] = self._gains("held_out", rows).float().cpu().numpy()

@@ -109,7 +109,7 @@ class Preference(Objective):
         for name, indices in wanted.items():
             rows, starts = self._parts()[name], self._starts[name]
             values = np.zeros(starts[-1], np.float32)
-            batches = place.batches(rows.lengths[indices])
+            batches = place.batches(rows.lengths[indices], rows=1)
             for start in range(0, len(batches), place.processes):
                 report("phase", phase="reference", done=done, total=total)
                 if agree():

@@ -96,7 +96,7 @@ def test_a_step_in_parts_is_that_of_one_pass(make, task):
     for own, one in zip(found[2], gradients, strict=True):
         torch.testing.assert_close(own, one, rtol=1e-5, atol=1e-7)
     objective = in_parts[1]
-    record = int(objective.lengths.max()) * (2 if task in ("dpo", "orpo", "reward", "kto") else 1)
+    record = int(objective.lengths.max()) * (2 if task in ("dpo", "orpo", "reward", "kto") else 1)  # kto judges two
     assert max(in_parts[3]) <= max(BOUND, record)
 
 
@@ -110,6 +110,28 @@ def test_the_sum_of_the_parts_own_losses_would_be_another(make, task):
         wrong = [objective.loss_sum(part) for part in objective.place.parts(items, objective.lengths)]
     own, other = ([float(sum(each[0] for each in way)), *_sums(way).values()] for way in (right, wrong))
     assert max(abs(a - b) for a, b in zip(own, other, strict=True)) > 1e-2
+
+
+def test_a_part_of_kto_holds_as_many_answers_as_a_pass_may(make):
+    """Mutation: an answer counted with the one to another prompt, which goes forward alone: nine parts instead of five."""
+    _, objective, _, sizes = make(BOUND, **TASKS["kto"])
+    items = np.argsort(-objective.lengths, kind="stable")
+    assert sorted(objective.lengths, reverse=True) == [56, 17, 17, 17, 14, 14, 14, 11, 11, 8, 8, 8]
+    sizes.clear()
+    parts = objective.parts(items)
+    for part in parts:
+        part()
+    assert [len(part.args[0]) for part in parts] == [1, 2, 2, 3, 4]
+    assert len(sizes) == 2 * len(parts) and sorted(sizes)[-2] <= BOUND
+    assert objective.shape(items[:4]).records == 4
+
+
+def test_the_reference_is_computed_of_as_many_rows_as_a_pass_may_take(make):
+    """Mutation: each row counted as a pair."""
+    objective, _, sizes = make(BOUND, **TASKS["dpo"])[1:]
+    lengths = objective.data.train.lengths
+    assert len(sizes) == 2 * len(objective.place.batches(lengths, rows=1)) < 2 * len(objective.place.batches(lengths))
+    assert sorted(sizes)[-3] <= BOUND  # the longest record alone has more, and is learned from and held out
 
 
 def _sums(found) -> dict[str, float]:
@@ -147,6 +169,7 @@ def test_the_estimate_takes_a_part_of_the_batch(monkeypatch, bound, batch, expec
     assert part.is_one_of_several(config) == (expected < batch)
     pairs = Batch(2 * batch, 12, 10).at_once(TrainConfig("x", task="preference", batch_size=batch))
     assert pairs.records == {8: {48: 4, 20: 2, None: 16}[bound], 2: 4}[batch]
+    assert Batch(batch, 12, 10).at_once(TrainConfig("x", task="kto", batch_size=batch)).records == expected
 
 
 @pytest.mark.parametrize("batch", [2, 6])

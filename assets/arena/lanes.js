@@ -302,8 +302,9 @@ export class LaneCard {
     const known = own.filter((token) => token.l !== null && token.l !== undefined);
     const mean = known.length ? known.reduce((sum, token) => sum + token.l, 0) / known.length : null;
     const end = n >= this.lane.length ? this.lane.end : null;
-    const time = this.trace.times[Math.min(n, this.lane.length) - 1];
-    const speed = end ? end.tokens_per_second : time && time.t ? own.length / time.t : null;
+    const { model } = this.lane.info;
+    const time = this.trace.time(Math.min(n, this.lane.length) - 1, model);
+    const speed = end ? end.tokens_per_second : time ? own.length / time : null;
     const set = (key, text) => {
       if (this.facts[key] && this.facts[key].textContent !== text) this.facts[key].textContent = text;
     };
@@ -314,11 +315,7 @@ export class LaneCard {
       "speed",
       speed === null || speed === undefined ? "–" : t("per_second", { n: number(speed, speed < 10 ? 1 : 0) }),
     );
-    const first = this.lane.end
-      ? this.lane.end.first_token_seconds
-      : this.trace.times[0]
-        ? this.trace.times[0].t
-        : null;
+    const first = this.lane.end ? this.lane.end.first_token_seconds : this.trace.time(0, model);
     set("first", first === null ? "–" : duration(first));
     const metrics = end ? end.metrics : null;
     set("distinct_1", metrics ? figure(metrics.distinct_1, 2) : "–");

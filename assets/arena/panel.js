@@ -196,7 +196,7 @@ class App {
     const { fork } = this.run;
     if (event.type === "queued") this.say(t("waiting_queue", { n: number(event.place), all: number(event.waiting) }));
     else if (event.type === "loading") this.say(t("loading", { model: event.title, size: bytes(event.bytes) }));
-    else if (event.type === "waiting") this.say(t("waiting_turn"));
+    else if (event.type === "waiting") this.say(t(event.preparing ? "waiting_weights" : "waiting_turn"));
     else if (event.type === "batch") {
       this.batch.add(event);
       this.say(t("batch_running", { n: number(event.done), all: number(event.total) }));

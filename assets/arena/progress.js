@@ -4,14 +4,15 @@ import { duration } from "./lanes.js";
 
 const APPROXIMATE = 1e-3;
 
-/** How far a comparison has come; "" before its first step. @param {any} trace @returns {string} */
+/** How far a comparison has come; "" before its first step, while the panes still show the one before, which has ended.
+   @param {any} trace @returns {string} */
 export const progressOf = (trace) => {
   const time = trace.times.at(-1);
-  if (!time) return "";
+  if (!time || trace.end) return "";
   return t("running", {
     n: number(trace.steps),
     all: number(trace.meta.settings.max_new_tokens),
-    first: duration(trace.times[0].t),
+    first: duration(trace.time(0)),
     s: number(time.t, 1),
   });
 };

@@ -144,6 +144,7 @@ export class Trace {
     this.specials = [];
     this.lanes = new Map();
     this.times = [];
+    this.clocks = {};
     this.end = null;
     this.grid = null; // columns of a sweep
   }
@@ -152,7 +153,7 @@ export class Trace {
   add(event, fork) {
     if (event.type === "begin") this.begin(event, fork);
     else if (event.type === "names") this.addNames(this.model(event.model, fork), event);
-    else if (event.type === "step") this.times[event.n] = { t: event.t, rows: event.rows };
+    else if (event.type === "step") this.addTime(this.model(event.model, fork), event);
     else if (event.type === "end") this.end = event;
     else {
       const lane = this.lanes.get(this.laneId(event.lane, fork));
@@ -165,6 +166,7 @@ export class Trace {
     const only = fork && fork.only;
     this.end = null;
     this.times = [];
+    this.clocks = {};
     if (!fork) {
       this.names = [];
       this.specials = [];
@@ -178,6 +180,20 @@ export class Trace {
       const id = this.laneId(info.id, fork);
       this.lanes.set(id, new Lane({ ...info, id, model: this.model(info.model, fork) }, prefix));
     }
+  }
+
+  /* Models take turns, each with a clock of its own that stands still meanwhile: `of` is each model's time, `t` the sum. */
+  addTime(model, { n, t, rows }) {
+    this.clocks[model] = t;
+    const of = { ...(this.times[n] || {}).of, [model]: t };
+    this.times[n] = { t: Object.values(this.clocks).reduce((sum, each) => sum + each, 0), rows, of };
+  }
+
+  /* Seconds until a model's step n was done; until the first model's without one. Traces of before keep one time a step. */
+  time(n, model) {
+    const time = this.times[n];
+    if (!time) return null;
+    return time.of ? (model === undefined ? Object.values(time.of)[0] : (time.of[model] ?? null)) : time.t;
   }
 
   model(index, fork) {
@@ -313,7 +329,7 @@ function valid(data) {
     listOf(data.meta.models, isObject) &&
     listOf(data.names, (names) => isObject(names) && Object.values(names).every(isText)) &&
     listOf(data.specials, (ids) => listOf(ids, isNumber)) &&
-    listOf(data.times, (time) => time === null || isObject(time)) &&
+    listOf(data.times, (time) => time === null || (isObject(time) && (time.of === undefined || isObject(time.of)))) &&
     (data.end === null || isObject(data.end)) &&
     listOf(data.lanes, isLane) &&
     data.lanes.length <= 64

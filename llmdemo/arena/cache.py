@@ -45,6 +45,8 @@ class Loaded:
     """Equal for what answers alike: the entry, its files and the numbers that it computes with."""
     lock: ReadersWriterLock = field(default_factory=ReadersWriterLock)
     users: int = 0
+    preparing: bool = False
+    """Its weights are being arranged, with `lock` held, before anybody has asked for anything."""
 
     @property
     def bytes(self) -> int:

@@ -167,9 +167,11 @@ class Arena:
         """
         with self._cache.use_at_once(self._entry(model_id), precision, make_room) as loaded:
             if loaded is not None and loaded.lock.try_acquire():  # whoever holds it has prepared it
+                loaded.preparing = True
                 try:
                     decoding.prepare(loaded.model, precision)
                 finally:
+                    loaded.preparing = False
                     loaded.lock.release()
 
     def surprise(self, model_id: str, prompt: Prompt, most: int) -> float | None:
@@ -343,7 +345,7 @@ class Arena:
                 plain = decoding.is_plain(request.settings, request.trace)
                 shares = partial(self._shares, loaded, request.settings.precision, plain)
                 if loaded.lock.would_wait(shares()):
-                    yield [{"type": "waiting"}]
+                    yield [{"type": "waiting", "preparing": loaded.preparing}]
                 while not loaded.lock.acquire(shares, leaving):
                     yield []  # another viewer waits on
                 stack.callback(loaded.lock.release)

@@ -152,10 +152,25 @@ def test_a_run_waits_for_the_model_and_can_be_stopped_meanwhile(arena):
         pass
     second = arena.request("starter", "Hello", SETTINGS)
     waiting = arena.events(second)
-    assert next(waiting)["type"] == "waiting"
+    assert next(waiting) == {"type": "waiting", "preparing": False}
     arena.stop(second.run_id)
     assert next(waiting)["state"] == "stopped"
     first.close()
+    assert run(arena)[-1]["state"] == "done"
+
+
+def test_who_waits_while_a_model_is_prepared_is_not_told_of_another_comparison(arena, monkeypatch):
+    asked = []
+
+    def prepare(*_):
+        comparison = arena.events(arena.request("starter", "Hello", SETTINGS))
+        asked.append(next(event for event in comparison if event["type"] == "waiting"))
+        comparison.close()
+
+    with monkeypatch.context() as patch:
+        patch.setattr("llmdemo.arena.service.decoding.prepare", prepare)
+        arena.warm("starter")
+    assert asked == [{"type": "waiting", "preparing": True}]
     assert run(arena)[-1]["state"] == "done"
 
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { progressOf } from "../../assets/arena/progress.js";
 import { differences, Trace } from "../../assets/arena/trace.js";
 
 const token = (i, s, l = -0.5) => ({
@@ -43,6 +44,26 @@ test("a lane shows what it had said after n steps", () => {
     ),
     ["", "a", "ab"],
   );
+});
+
+test("two models' clocks are told apart, and the time that a comparison took is their sum", () => {
+  const step = (model, n, t) => ({ type: "step", model, n, t, rows: 4 });
+  const trace = told(begin(), step(0, 0, 0.3), step(1, 0, 0.1), step(0, 1, 0.5), step(1, 1, 0.2));
+  for (const one of [trace, Trace.parse(JSON.stringify(trace))]) {
+    assert.deepEqual([one.time(1, 0), one.time(1, 1), one.time(0), one.time(2, 0)], [0.5, 0.2, 0.3, null]);
+    assert.deepEqual(
+      one.times.map(({ t }) => Math.round(10 * t)),
+      [4, 7],
+    );
+  }
+  const earlier = Trace.parse(JSON.stringify({ ...trace.toJSON(), times: [{ t: 0.3, rows: 4 }] }));
+  assert.equal(earlier.time(0, 1), 0.3);
+});
+
+test("a comparison that waits to begin does not report the steps of the one before", () => {
+  const events = [begin(), token(1, "a"), { type: "step", model: 0, n: 0, t: 0.1, rows: 1 }];
+  assert.notEqual(progressOf(told(...events)), "");
+  assert.equal(progressOf(told(...events, { type: "end", state: "done", seconds: 1 })), "");
 });
 
 test("a beam lane's text and the tree's edges that spell it", () => {

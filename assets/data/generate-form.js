@@ -125,7 +125,7 @@ export const generateForm = ({ state, choices, busy, error, draw, start, act }) 
   };
   const source = () => {
     const readable = choices.data_sets.filter((each) => kind.reads.includes(each.task));
-    const sets = readable.map((each) => [each.dataset_id, L.setTitle(each)]);
+    const sets = L.setTitles(readable);
     const made = kind.invents ? [["", t("generate_dataset_made")]] : [];
     const none = !made.length && !sets.length ? [["", t("generate_dataset_none")]] : [];
     return menu("dataset", [...made, ...sets, ...none], spec.dataset_id, set("dataset_id"));

@@ -42,7 +42,7 @@ export const raceTool = (page) => {
           L.menu({
             id: "race-people",
             value: people,
-            options: state.people.map((each) => [each.dataset_id, L.setTitle(each)]),
+            options: L.setTitles(state.people),
             onchange: (value) => {
               state.id = value;
               page.draw();

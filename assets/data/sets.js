@@ -50,6 +50,7 @@ const renameForm = (page, set) => {
 
 const setLine = (page, set) => {
   const { dataset_id: id, name } = set;
+  const time = L.setTime(set, page.sets);
   if (page.renaming?.id === id) return h("li", { key: id, class: "on" }, renameForm(page, set));
   const current = id === page.id;
   const merging = (page.merging = page.merging || new Set());
@@ -75,7 +76,11 @@ const setLine = (page, set) => {
     else merging.delete(id);
     page.draw();
   };
-  const box = { type: "checkbox", checked: merging.has(id), "aria-label": t("data_merge_one", { name }) };
+  const box = {
+    type: "checkbox",
+    checked: merging.has(id),
+    "aria-label": t("data_merge_one", { name: [name, time].filter(Boolean).join(" · ") }),
+  };
   return h(
     "li",
     { key: id, class: current ? "on" : "" },
@@ -94,6 +99,7 @@ const setLine = (page, set) => {
         },
         set.version > 1 ? `${name} · v${set.version}` : name,
       ),
+      time ? h("span", { class: "soft small" }, time) : null,
     ),
     h("span", { class: "soft n" }, L.int(set.kept)),
     current

@@ -86,7 +86,7 @@ L.define("evaluate-form", ({ el, server }) => {
       lanes = isLanes(),
       bench = isBenchmark(),
       titles = models.map((model) => [model.id, model.title]);
-    const sets = choices.data_sets.map((each) => [each.dataset_id, L.setTitle(each)]);
+    const sets = L.setTitles(choices.data_sets);
     const start = L.button(startWords(folds), begin, "strong go", {
       id: "evaluate-start",
       disabled: state.busy || (!folds && !votes && !models.length) || (bench && !state.benchmark),

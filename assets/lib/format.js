@@ -21,8 +21,12 @@ const sizeIn = (n, digits) => {
   return n >= 1e3 ? inUnits(int(n / 1e3), "kB") : inUnits(int(n), "B");
 };
 
-/** A share from 0 to 1 in per cent. */
-export const percent = (share, digits = 0) => inUnits(known(share) ? num(share * 100, digits) : NONE, "%");
+/** A share from 0 to 1 in per cent; one above 0 never as "0 %", which says that there is none. */
+export const percent = (share, digits = 0) => {
+  if (!known(share)) return inUnits(NONE, "%");
+  const least = 10 ** -digits;
+  return inUnits(share > 0 && share * 100 < least / 2 ? `<${num(least, digits)}` : num(share * 100, digits), "%");
+};
 
 /** A length of time; over ten minutes without seconds, which nobody could know. */
 export const duration = (seconds) => {
@@ -40,9 +44,22 @@ export const duration = (seconds) => {
 export const timeRange = ({ seconds_low: low, seconds_high: high, rough }) =>
   t(rough ? "data_n_rough_range" : "data_n_about_range", { low: duration(low), high: duration(high) });
 
-/** A data set in a menu: its version from the second on, as its versions share a name, and how many records it keeps.
-   @param {{name: string, version: number, kept: number}} set */
-export const setTitle = ({ name, version, kept }) => `${name}${version > 1 ? ` · v${version}` : ""} · ${int(kept)}`;
+/** When a data set was added, to the second, where another one would be called the same; else "".
+   @param {any} set @param {any[]} sets */
+export const setTime = (set, sets) =>
+  sets.some((each) => each !== set && ["name", "version", "kept"].every((key) => each[key] === set[key]))
+    ? new Date(set.created).toLocaleString(lang, { dateStyle: "medium", timeStyle: "medium" })
+    : "";
+
+/** Data sets as a menu's options: [id, title] with the version from the second on, as versions share a name, how many
+   records are kept, and where that is the same of two, when it was added.
+   @param {{dataset_id: string, name: string, version: number, kept: number, created: string}[]} sets
+   @returns {[string, string][]} */
+export const setTitles = (sets) =>
+  sets.map((set) => {
+    const version = set.version > 1 ? `v${set.version}` : "";
+    return [set.dataset_id, [set.name, version, int(set.kept), setTime(set, sets)].filter(Boolean).join(" · ")];
+  });
 
 /** Bytes in the unit that suits them. */
 export const bytes = (n) => sizeIn(n, 2);

@@ -16,6 +16,7 @@ import {
   once,
   openPanel,
   percent,
+  setTitles,
   sure,
   t,
   tell,
@@ -201,7 +202,7 @@ export const makeCircle = (server, name, draw) => {
   const makeSet = (known) => {
     const tasks = tasksOf(known.writes);
     const task = tasks.includes(form.task) ? form.task : tasks[0];
-    const sets = known.sets.filter((set) => set.task === task).map((set) => [set.id, set.title]);
+    const sets = setTitles(known.sets.filter((set) => set.task === task));
     const own = sets.some(([id]) => id === known.own_set) ? known.own_set : "";
     const into = sets.some(([id]) => id === form.into) || form.into === "" ? form.into : own;
     const make = async () => {

@@ -132,9 +132,10 @@ export const chartsOf = (version, now) => {
   ].filter((each) => each.lines.length);
 };
 
-/* The mix of a version's training data, in words: "English 92 %, German 8 %". */
+/* The mix of a version's training data, in words, without what is under 1 % of it, mostly wrong guesses: "English 92 %, German 8 %". */
 const mixTold = (shares, say) =>
   Object.entries(shares || {})
+    .filter(([, share]) => share >= 0.01)
     .slice(0, MOST_NAMES)
     .map(([name, share]) => `${say(name)} ${percent(share)}`)
     .join(", ");

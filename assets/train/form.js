@@ -4,7 +4,6 @@ import {
   ask as call,
   button,
   choice,
-  clip,
   define,
   entry,
   h,
@@ -14,7 +13,7 @@ import {
   menu,
   newest,
   notice,
-  setTitle,
+  setTitles,
   show,
   t,
   tell,
@@ -195,7 +194,7 @@ define("train-form", ({ el, server }) => {
     dataset: (key, attributes, value) => {
       const none = key === "replay_dataset_id" ? [["", t("choice_none")]] : [];
       const first = none.length ? none : [["", t("choice_sample")], ["none", t("choice_none")]]; // prettier-ignore
-      const options = [...first, ...others(key).map((set) => [set.dataset_id, clip(set.name, 40)])];
+      const options = [...first, ...setTitles(others(key))];
       return menuOf(key, attributes, value, options);
     },
   };
@@ -301,7 +300,7 @@ define("train-form", ({ el, server }) => {
   const pick = (label, attributes) => labelled(label, menu(attributes));
   const draw = () => {
     const { choices, config } = state;
-    const sets = choices.data_sets.map((set) => [set.dataset_id, setTitle(set)]);
+    const sets = setTitles(choices.data_sets);
     if (!sets.length) sets.push([SAMPLE, t("train_sample_choice")]);
     // A model that only classifies, or only reads, is no start for anything else.
     const models = choices.models

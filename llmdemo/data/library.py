@@ -79,6 +79,10 @@ class DatasetInfo:
     def to_dict(self) -> dict:
         return asdict(self)
 
+    def in_menu(self) -> dict:
+        """{dataset_id, name, version, kept, task, created}: what tells it from others in a menu."""
+        return {key: getattr(self, key) for key in ("dataset_id", "name", "version", "kept", "task", "created")}
+
 
 def list_datasets(home: Home) -> list[DatasetInfo]:
     """All data sets, the newest first. Folders that cannot be read are left out: they are not whole."""

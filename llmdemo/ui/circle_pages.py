@@ -46,10 +46,7 @@ class CirclePages:
             "counts": kept.counts(name),
             "texts": [text.to_dict() for text in texts],
             "writes": now.writes if now else True,
-            "sets": [
-                {"id": info.dataset_id, "title": f"{info.name}, v{info.version}", "task": info.task}
-                for info in data.list_datasets(home)
-            ],
+            "sets": [info.in_menu() for info in data.list_datasets(home)],
             "own_set": self._data_of(served.model_id),
             "models": [{"id": model.id, "title": model.title} for model in alike if model.id != served.model_id],
             "trial": self._serving.comparison(served, self._serving.figures()),

@@ -34,7 +34,7 @@ class DataPages:
     @for_owners
     def data_sets(self, _: dict) -> dict:
         """{"sets": [{dataset_id, name, rows, kept, task, version}]}, newest first."""
-        keys = ("dataset_id", "name", "rows", "kept", "task", "version")
+        keys = ("dataset_id", "name", "rows", "kept", "task", "version", "created")
         infos = [info.to_dict() for info in data.list_datasets(self._home)]
         return {"sets": [{key: info[key] for key in keys} for info in infos]}
 

@@ -69,16 +69,12 @@ class DataToolsPages:
 
     @for_owners
     def races(self, request: dict) -> dict:
-        """{"races": those of this made data set, the newest first, each as DataRaces.shown, "people": [{dataset_id, name,
-        version, kept}] that it can race against}."""
+        """{"races": those of this made data set, the newest first, each as DataRaces.shown, "people": [DatasetInfo.in_menu] that
+        it can race against}."""
         dataset_id = _dataset(request)
         found = [each for each in self._services.data_races.list() if each["spec"].get("dataset_id") == dataset_id]
         sets = [each for each in data.list_datasets(self._home) if each.task == "chat"]
-        people = [
-            {key: getattr(each, key) for key in ("dataset_id", "name", "version", "kept")}
-            for each in sets
-            if not {"generated", "data_race"} & set(each.source)
-        ]
+        people = [each.in_menu() for each in sets if not {"generated", "data_race"} & set(each.source)]
         return {"races": found, "people": people}
 
     @for_owners

@@ -50,17 +50,7 @@ class EvaluatePages:
         sets = data.list_datasets(self._services.home)
         models = catalog.list_models(self._services.home)
         return {
-            "data_sets": [
-                {
-                    "dataset_id": each.dataset_id,
-                    "name": each.name,
-                    "version": each.version,
-                    "kept": each.kept,
-                    "task": each.task,
-                    "kind": KIND_OF_TASK[each.task],
-                }
-                for each in sets
-            ],
+            "data_sets": [each.in_menu() | {"kind": KIND_OF_TASK[each.task]} for each in sets],
             "models": [
                 {
                     "id": model.id,

@@ -35,7 +35,7 @@ class GeneratePages:
 
     @for_owners
     def choices(self, _: dict) -> dict:
-        """{"models": [{id, title, ready, writes, task}], "data_sets": [{dataset_id, name, task, kept}], "kinds": {name: {reads,
+        """{"models": [{id, title, ready, writes, task}], "data_sets": [DatasetInfo.in_menu], "kinds": {name: {reads,
         invents, judged}}, "most": records at most, "templates", "checkers", "defaults": a GenerationSpec's, "criteria", "scores",
         "rubrics": of judges}."""
         home = self._services.home
@@ -44,10 +44,7 @@ class GeneratePages:
                 {"id": each.id, "title": each.title, "ready": each.ready, "writes": each.writes, "task": each.task}
                 for each in catalog.list_models(home)
             ],
-            "data_sets": [
-                {key: getattr(each, key) for key in ("dataset_id", "name", "version", "task", "kept")}
-                for each in data.list_datasets(home)
-            ],
+            "data_sets": [each.in_menu() for each in data.list_datasets(home)],
             "kinds": {
                 name: {"reads": list(kind.reads), "invents": kind.invents, "judged": kind.judged}
                 for name, kind in KINDS.items()

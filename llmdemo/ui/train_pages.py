@@ -53,9 +53,8 @@ class TrainPages:
         """What can be chosen, and the settings that each task and method starts from."""
         # The first is what the form begins with: a lesson's facts only where there is nothing else.
         sets = sorted(data.list_datasets(self._services.home), key=is_raced)
-        keys = ("dataset_id", "name", "version", "kept", "task")
         return {
-            "data_sets": [{key: getattr(each, key) for key in keys} for each in sets],
+            "data_sets": [each.in_menu() for each in sets],
             "models": [
                 {"id": model.id, "title": model.title, "ready": model.ready, "writes": model.writes, "task": model.task}
                 for model in catalog.list_models(self._services.home)

@@ -10,7 +10,8 @@ import {
   inUnits,
   num,
   percent,
-  setTitle,
+  setTime,
+  setTitles,
   when,
 } from "../../assets/lib/format.js";
 import { has, inWords, t, useWords } from "../../assets/lib/words.js";
@@ -50,9 +51,32 @@ test("numbers, sizes and shares", () => {
   assert.deepEqual([int(-1234), percent(-0.5), t("a", { n: -1234, x: -0.5 })], ["−1,234", "−50\u00a0%", "−1,234 −0.5"]);
 });
 
-test("a data set in a menu is told from its earlier versions", () => {
-  assert.equal(setTitle({ name: "a.json", version: 1, kept: 1100 }), "a.json · 1,100");
-  assert.equal(setTitle({ name: "a.json", version: 2, kept: 1099 }), "a.json · v2 · 1,099");
+test("a data set in a menu is told from its earlier versions, and from a file of the same name", () => {
+  const made = (id, version, kept, time) => ({
+    dataset_id: id,
+    name: "a.json",
+    version,
+    kept,
+    created: `2026-11-30T${time}+00:00`,
+  });
+  const alone = [made("one", 1, 1100, "20:19:55"), made("two", 2, 1099, "20:19:55")];
+  assert.deepEqual(setTitles(alone), [
+    ["one", "a.json · 1,100"],
+    ["two", "a.json · v2 · 1,099"],
+  ]);
+  const again = [...alone, made("three", 1, 1100, "20:19:58")];
+  const titles = setTitles(again).map(([, title]) => title);
+  assert.equal(new Set(titles).size, 3);
+  assert.match(titles[0], /^a\.json · 1,100 · Nov 30, 2026/);
+  assert.deepEqual([setTime(again[1], again), setTime(again[0], alone)], ["", ""]);
+});
+
+test("what there is a little of is not said to be 0 %", () => {
+  assert.deepEqual(
+    [0, 0.0004, 0.004, 0.006, null].map((share) => plain(percent(share))),
+    ["0 %", "<1 %", "<1 %", "1 %", "– %"],
+  );
+  assert.deepEqual([plain(percent(0.0004, 1)), plain(percent(0.00051, 1))], ["<0.1 %", "0.1 %"]);
 });
 
 test("times get coarser as they get longer, and stay on one line", () => {

@@ -65,6 +65,8 @@ test("training data that is not here is no heading over nothing", () => {
   assert.deepEqual(trainedParts(none), []);
   assert.deepEqual(trainedParts(null), []);
   assert.equal(trainedParts({ ...none, languages: { en: 1 } }).length, 1);
+  const mix = { en: 0.99, pcm: 0.006, la: 0.003 };
+  assert.deepEqual(trainedParts({ ...none, topics: mix }), ["en 99\u00a0%"]); // the others are a detector's slips
 });
 
 test("the first point of a line is seen", () => {

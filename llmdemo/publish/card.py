@@ -119,8 +119,8 @@ def _weights(facts: Facts, word: _Words) -> str:
     if not isinstance(told, dict) or not told.get("dtype"):
         return ""
     how = str(told["dtype"])
-    if told.get("rounding"):
-        how = word("card_rounded", dtype=how, rounding=str(told["rounding"]))
+    if told.get("rounding") in ("nearest", "stochastic"):
+        how = word("card_rounded", dtype=how, rounding=word(f"rounding_{told['rounding']}"))
     rows = [(word("card_weights"), how), (word("card_run_loss"), told.get("run_loss"))]
     rows += [(word("card_files_loss"), told.get("loss"))]
     known = [(name, f"{value:.5g}" if isinstance(value, float) else value) for name, value in rows if value is not None]

@@ -112,14 +112,19 @@ def _field(name: str, hint: Any, default: Any) -> Field | None:
         return None
     constraints = [c for extra in extras for c in (extra.metadata if isinstance(extra, FieldInfo) else [extra])]
     setting = next((extra for extra in extras if isinstance(extra, Setting)), Setting())
-    low = next((float(c.gt if isinstance(c, Gt) else c.ge) for c in constraints if isinstance(c, Gt | Ge)), None)  # type: ignore[arg-type]
-    high = next((float(c.lt if isinstance(c, Lt) else c.le) for c in constraints if isinstance(c, Lt | Le)), None)  # type: ignore[arg-type]
+    low = next((_bound(c.gt if isinstance(c, Gt) else c.ge) for c in constraints if isinstance(c, Gt | Ge)), None)
+    high = next((_bound(c.lt if isinstance(c, Lt) else c.le) for c in constraints if isinstance(c, Lt | Le)), None)
     longest = next((c.max_length for c in constraints if isinstance(c, MaxLen)), None)
     above = any(isinstance(c, Gt) for c in constraints)
     plain = Annotated[(Union[parts], *extras)] if extras else Union[parts]  # noqa: UP007 - built from parts
     adapter = TypeAdapter[Any](plain, config=_STRICT)
     of_numbers = get_args(parts[0])[1:] == (float,)
     return Field(name, kind, optional, default, choices, low, high, above, longest, of_numbers, setting, adapter)
+
+
+def _bound(value: Any) -> float:
+    """A constraint's own number: the largest seed has more digits than a float."""
+    return value if isinstance(value, int) else float(value)
 
 
 @dataclass(frozen=True)

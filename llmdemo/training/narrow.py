@@ -274,17 +274,17 @@ def _has_room(folder: Path) -> bool:
 def _too_far(found: Written | None, target: str, run_loss: float | None) -> str:
     if found is None:
         return say("note_float32_no_loss", target=target)
+    rounding = say(f"rounding_{found.rounding}")
     return say(
-        "note_float32_too_far", target=target, loss=f"{found.loss:.5g}", rounding=found.rounding, own=f"{run_loss:.5g}"
+        "note_float32_too_far", target=target, loss=f"{found.loss:.5g}", rounding=rounding, own=f"{run_loss:.5g}"
     )
 
 
 def _told(found: Written, target: str, run_loss: float | None, within: bool) -> str:
     if found.loss is None:
         return say("note_published_as_asked", target=target)
-    said = say(
-        "note_published_in", target=target, rounding=found.rounding, loss=f"{found.loss:.5g}", own=f"{run_loss:.5g}"
-    )
+    rounding = say(f"rounding_{found.rounding}")
+    said = say("note_published_in", target=target, rounding=rounding, loss=f"{found.loss:.5g}", own=f"{run_loss:.5g}")
     if within:
         return said
     return together(said, say("note_far_apart"))

@@ -251,3 +251,9 @@ def test_lanes_may_share_their_draws_and_only_sampling_lanes_have_any():
     assert DecodeSettings.from_dict(settings.to_dict()) == settings
     with pytest.raises(UserError, match="draws of lane"):
         DecodeSettings.from_dict({"lanes": [{"strategy": "top_p", "draws": 7}]})
+
+
+def test_a_bound_is_told_to_its_last_digit():
+    with pytest.raises(UserError, match="from 0 to 9,223,372,036,854,775,807"):
+        DecodeSettings.from_dict({"seed": 2**63})
+    assert DecodeSettings.from_dict({"seed": 2**63 - 1}).seed == 2**63 - 1

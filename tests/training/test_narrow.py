@@ -1,6 +1,7 @@
 """What is published is what was trained: the files' held-out loss is the run's last, whatever type they are in."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from llmdemo.arena.cache import expected_bytes
 from llmdemo.core import store
+from llmdemo.core.sentences import in_language
 from llmdemo.evaluation import classifier
 from llmdemo.evaluation.likelihood import row_losses
 from llmdemo.models.check import check_folder
@@ -188,6 +190,7 @@ def test_the_type_is_chosen_by_what_the_files_lose(tmp_path, bf16_folder, losses
     found = narrow.narrow(folder, "auto", bf16_folder, Losses(2.0, 1.0), judge)
     assert asked == ["nearest", "stochastic"][: len(losses)] and shards == len(list(folder.glob("*.safetensors"))) > 1
     assert (found.rounding or found.dtype) == chosen and found.message
+    assert not {"nearest", "stochastic"} & set(re.findall(r"\w+", in_language(found.message, "zh-TW")))
     dtype = "float32" if chosen == "float32" else "bfloat16"
     assert str(AutoModelForCausalLM.from_pretrained(folder).dtype) == f"torch.{dtype}" == f"torch.{found.dtype}"
     size = sum(t.numel() * t.element_size() for file in folder.glob("*.safetensors") for t in load_file(file).values())

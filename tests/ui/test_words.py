@@ -101,6 +101,12 @@ def test_each_translation_has_the_english_keys_in_their_order(language, file):
     assert english == other, "the order"
 
 
+@pytest.mark.parametrize("language", languages())
+def test_no_two_fields_of_a_run_have_the_same_label(language):
+    labels = [text for key, text in texts(language).items() if key.startswith("f_")]
+    assert len(labels) > 10 and sorted(labels) == sorted(set(labels))
+
+
 @pytest.mark.parametrize("language", TRANSLATIONS)
 def test_each_translation_fills_in_the_same_places(language):
     both = {key: (ENGLISH[key], texts(language)[key]) for key in ENGLISH}

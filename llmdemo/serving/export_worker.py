@@ -4,6 +4,7 @@ Writes the GGUF, then takes the loss on held-out records with the weights as the
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,24 +36,34 @@ def _export(worker: Worker, folder: JobFolder, home: Home) -> None:
     file = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', entry.title).strip('-.')[:60] or 'model'}-{quantisation}.gguf"
 
     def tell(done: int, total: int) -> None:
-        worker.progress(done=done, total=2 * total)
+        worker.progress(done=done, total=3 * total)
+
+    def measuring(share: float) -> None:
+        worker.progress(force=True, done=1 + share, total=3, stage="measuring")
 
     write_gguf(entry.path, folder.path / file, quantisation, entry.title, tell)
-    worker.check()
-    loss = loss_of(home, entry, quantisation, config.get("spec"))
+    loss = loss_of(home, entry, quantisation, config.get("spec"), measuring)
     write_atomic(folder.path / "Modelfile", modelfile(file, {"temperature": 0.8, "top_p": 0.9}))
     write_atomic(folder.path / "README.md", readme(file, entry.title, loss))
     size = (folder.path / file).stat().st_size
     write_json(folder.path / "result.json", {"file": file, "bytes": size, "loss": loss})
 
 
-def loss_of(home: Home, entry: catalog.ModelEntry, quantisation: str, spec: Any) -> dict[str, Any] | None:
+def loss_of(
+    home: Home,
+    entry: catalog.ModelEntry,
+    quantisation: str,
+    spec: Any,
+    tell: Callable[[float], None] = lambda done: None,
+) -> dict[str, Any] | None:
     """{"before", "after": mean −log p a token of held-out answers, "records", "tokens"}; None without such records.
 
     before: in float32 with the folder's weights; after: with the same numbers that the GGUF holds, dequantised.
+    `tell` hears which of the two begins, 0 or 1.
     """
     if not isinstance(spec, dict):
         return None
+    tell(0)
     wanted = Spec.from_dict(spec)
     held = held_out(home, wanted)
     model, tokenizer = load_causal(entry, dtype=torch.float32, device="cpu")
@@ -61,6 +72,7 @@ def loss_of(home: Home, entry: catalog.ModelEntry, quantisation: str, spec: Any)
     rows = [row for row in encoded if not isinstance(row, Refused)]
     pad = usable_pad(model, tokenizer)
     before, tokens = _mean(row_losses(model, rows, pad))
+    tell(1)
     round_weights(model, entry.path, quantisation)
     after, _ = _mean(row_losses(model, rows, pad))
     return {"before": round(before, 5), "after": round(after, 5), "records": len(rows), "tokens": tokens}

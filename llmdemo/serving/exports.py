@@ -51,13 +51,13 @@ class Exports(JobsOfKind):
         return self.jobs.start(self.kind, config, f"{entry.title} {quantisation}")
 
     def shown(self, status: JobStatus) -> dict[str, Any]:
-        """{export_id, model_id, quantisation, state, done, total, message, hint}; once completed file, bytes, loss too."""
+        """{export_id, model_id, quantisation, state, done, total, stage ("measuring" or ""), message, hint}; once completed file, bytes, loss too."""
         job = self.kind.job_folder(self._home.root, status["job_id"])
         config = job.config()
         progress = status["figures"].get("progress") or {}
         told = {key: config.get(key) for key in ("model_id", "quantisation")}
         told |= {"state": status["state"], "done": progress.get("done", 0), "total": progress.get("total", 0)}
-        told |= {key: status[key] for key in ("message", "hint")}
+        told |= {"stage": progress.get("stage", "")} | {key: status[key] for key in ("message", "hint")}
         result = read_json(job.path / "result.json") if status["state"] == COMPLETED else {}
         return {"export_id": status["job_id"], **told, **result}
 

@@ -22,6 +22,14 @@ def exports(home, settings, arena):
     jobs.close()
 
 
+def test_an_export_that_measures_is_not_said_to_write(exports):
+    export_id = exports.start("starter", "q8_0")
+    status = exports.jobs.status(export_id)
+    assert exports.shown(status)["stage"] == ""
+    status["figures"]["progress"] = {"done": 2, "total": 3, "stage": "measuring"}
+    assert [exports.shown(status)[key] for key in ("stage", "done", "total")] == ["measuring", 2, 3]
+
+
 @pytest.mark.slow
 def test_an_export_is_a_job_whose_folder_holds_all_that_is_needed(exports, tmp_path):
     status = over(exports, exports.start("starter", "q8_0"), 120, pause=0.1)
@@ -65,7 +73,9 @@ def test_the_loss_is_transformers_own_and_fewer_bits_cost_more(home, settings, a
         "seed": 7,
     }
     entry = catalog.resolve(home, "starter")
-    found = {bits: loss_of(home, entry, bits, spec) for bits in ("f16", "q8_0", "q4_0")}
+    began: list[float] = []
+    found = {bits: loss_of(home, entry, bits, spec, began.append) for bits in ("f16", "q8_0", "q4_0")}
+    assert began == [0, 1] * 3
     model, tokenizer = AutoModelForCausalLM.from_pretrained(entry.path), AutoTokenizer.from_pretrained(entry.path)
     held = held_out(home, Spec.from_dict(spec))
     total = count = 0

@@ -305,7 +305,11 @@ define("serving", ({ el, server, trigger }) => {
       return h(
         "li",
         { "data-key": one.export_id },
-        h("p", { class: "soft print", role: "status" }, t(one.stage === "measuring" ? "gguf_measuring" : "gguf_going", { kind })),
+        h(
+          "p",
+          { class: "soft print", role: "status" },
+          t(one.stage === "measuring" ? "gguf_measuring" : "gguf_going", { kind }),
+        ),
         progressBar(one.total ? one.done / one.total : null, t("gguf_title")),
       );
     if (one.state !== "completed")

@@ -60,7 +60,8 @@ def stats(home: Home, dataset_id: str, tokenizer=None, tokens_per_second: float 
 
 
 def histogram(lengths: np.ndarray) -> list[dict]:
-    """[{from, to, count}]: at most 24 bars of equal, round width; the last takes all above the 99th percentile."""
+    """[{from, to, count}]: at most 24 bars of equal, round width; the last takes all above the 99th percentile and
+    ends at the longest."""
     if not len(lengths):
         return []
     top = float(np.percentile(lengths, 99))
@@ -69,7 +70,7 @@ def histogram(lengths: np.ndarray) -> list[dict]:
     places = np.minimum(lengths // width, count - 1).astype(np.int64)
     counts = np.bincount(places, minlength=count)
     bars = [{"from": i * width, "to": (i + 1) * width - 1, "count": int(number)} for i, number in enumerate(counts)]
-    bars[-1]["to"] = max(bars[-1]["to"], int(lengths.max()))
+    bars[-1]["to"] = int(lengths.max())
     return bars
 
 

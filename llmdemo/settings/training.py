@@ -96,7 +96,7 @@ class TrainConfig:
     update_proj_gap: Annotated[
         int, Field(ge=1, le=1_000_000), Setting("steps", methods=_GALORE, form=True, searchable=True)
     ] = 200
-    """GaLore: steps between two refreshes of one matrix's subspace."""
+    """GaLore: steps between two refreshes of one matrix's subspace; the matrices take turns (stagger)."""
     scale: Annotated[float | None, Field(ge=1e-6, le=1000), Setting(methods=_LOW_RANK, form=True, searchable=True)] = (
         None
     )
@@ -186,7 +186,7 @@ class TrainConfig:
     """How the rate goes on after the warm-up: down to zero linearly or along a cosine; constant; or constant and then
     linearly down to zero over the last 30 % of the steps (warmup_stable_decay). None: as METHOD_DEFAULTS says."""
     warmup_steps: Annotated[int, Field(ge=0, le=1_000_000), Setting("steps", form=True)] = 10
-    """Steps over which the learning rate rises linearly from zero."""
+    """Steps over which the learning rate rises linearly from zero; at most half of the run's."""
     weight_decay: Annotated[float, Field(ge=0, le=10), Setting(form=True)] = 0.0
     """Decoupled weight decay (AdamW's)."""
     eval_share: Annotated[float, Field(ge=0, le=0.5), Setting(form=True, widget="share")] = 0.1

@@ -220,6 +220,7 @@ def test_stats_hold_every_figure(home, many, tokenizer):
     found = stats(home, many.dataset_id, tokenizer, tokens_per_second=100.0)
     assert found["records"] == 2500 and 0 < found["trained_share"] < 1
     assert sum(bar["count"] for bar in found["histogram"]["bars"]) == 2500
+    assert found["histogram"]["bars"][-1]["to"] == found["tokens"]["longest"]
     assert found["vocabulary"]["used"] <= found["vocabulary"]["size"] and found["vocabulary"]["bytes"] > 0
     assert found["epoch"]["seconds"] == pytest.approx(found["tokens"]["total"] / 100, abs=0.1)
     assert found["languages"][0]["language"] == "en"

@@ -2,7 +2,10 @@
 
 import torch
 
+from llmdemo.core.languages import texts
+from llmdemo.settings.training import TrainConfig
 from llmdemo.training.refresh_schedule import FIRST_SHARE, ROUND_STEPS, RefreshSchedule
+from llmdemo.training.schedule import learning_rate
 
 
 class _Slot:
@@ -35,6 +38,18 @@ def test_each_matrix_is_refreshed_once_a_gap_and_its_turn_is_its_own(tools):
     found = refreshes(tools.make_config(update_proj_gap=7), 60, 7)
     assert all(set(gaps(steps)[1:]) == {7} for steps in found)
     assert len({steps[-1] % 7 for steps in found}) == 7
+
+
+def test_the_page_says_that_matrices_take_turns_as_a_default_run_refreshes_some_at_every_step(tools):
+    found = refreshes(tools.make_config(update_proj_gap=TrainConfig.update_proj_gap), 84, 210)
+    assert {step for steps in found for step in steps} == set(range(84))
+    assert "at every step" in texts()["h_update_proj_gap"] and "some matrices" in texts()["plot_refresh"]
+
+
+def test_the_page_says_how_long_a_short_runs_warm_up_is(tools):
+    config = tools.make_config(max_steps=6, warmup_steps=10, learning_rate=1.0, schedule="constant")
+    assert [learning_rate(config, step) for step in range(4)] == [1 / 3, 2 / 3, 1, 1]
+    assert "half of the run" in texts()["h_warmup_steps"]
 
 
 def test_rounds_gather_what_is_due_within_some_steps_and_keep_the_gap(tools):

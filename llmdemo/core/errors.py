@@ -1,10 +1,24 @@
 """The one error that a person is meant to read, and what is told of others. Knows nothing of pages or endpoints."""
 
 import errno
+import json
 from typing import Any
 
 from llmdemo.core.languages import texts
 from llmdemo.core.sentences import say
+
+_JSON = {
+    "Expecting value": "json_value",
+    "Expecting property name enclosed in double quotes": "json_name",
+    "Expecting ':' delimiter": "json_colon",
+    "Expecting ',' delimiter": "json_comma",
+    "Extra data": "json_extra",
+    "Unterminated string starting at": "json_unterminated",
+    "Invalid control character at": "json_control",
+    "Invalid \\escape": "json_escape",
+    "Invalid \\uXXXX escape": "json_unicode_escape",
+}
+"""What Python's parser says of broken JSON: in English as it is, as people search for it."""
 
 
 class UserError(Exception):
@@ -35,6 +49,11 @@ class NotNow(UserError):
 def first_line(error: BaseException, most: int = 160) -> str:
     """The first line of what a library's error says, at most `most` characters; its type's name where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]
+
+
+def json_reason(error: json.JSONDecodeError) -> str:
+    """What is wrong with JSON, without the place, in the reader's language."""
+    return say(_JSON[error.msg]) if error.msg in _JSON else error.msg
 
 
 class DiskFull(NotNow):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import orjson
 
-from llmdemo.core.errors import UserError
+from llmdemo.core.errors import UserError, json_reason
 from llmdemo.core.sentences import say
 from llmdemo.data.columns import KNOWN
 from llmdemo.data.format_detection import not_utf8, shown_name
@@ -101,7 +101,7 @@ def _parse_line(data: bytes, line: int, path: Path):
     except UnicodeDecodeError as error:
         raise not_utf8(path, "utf-8-sig") from error
     except json.JSONDecodeError as error:
-        reason = say("reason_at_column", what=error.msg, column=error.colno)
+        reason = say("reason_at_column", what=json_reason(error), column=error.colno)
     except RecursionError:
         reason = say("reason_nested")
     except ValueError:
@@ -225,7 +225,7 @@ class _Window:
             at = max(self.since, self.since + found.pos - len(self._before))
             cut = at >= len(self.text.rstrip()) or found.msg.startswith("Unterminated string")
             key = "reason_in_record_cut" if cut and self.ended else "reason_in_record"
-            return self.error(say(key, what=found.msg, row=row), at)
+            return self.error(say(key, what=json_reason(found), row=row), at)
         except (ValueError, RecursionError):
             pass
         return self.error(say("reason_breaks", row=row))
@@ -272,7 +272,7 @@ def _json_object(path: Path, encoding: str) -> Iterator[Batch]:
         raise UserError("err_nested_too_deep", name=name) from error
     except json.JSONDecodeError as error:
         raise UserError(
-            "err_object_no_json", name=name, line=error.lineno, column=error.colno, reason=error.msg
+            "err_object_no_json", name=name, line=error.lineno, column=error.colno, reason=json_reason(error)
         ) from error
     except ValueError as error:
         raise UserError("err_long_number", name=name) from error

@@ -3,8 +3,9 @@
 import json
 from typing import Any
 
-from llmdemo.core.errors import UserError
+from llmdemo.core.errors import UserError, json_reason
 from llmdemo.core.patterns import check_pattern
+from llmdemo.core.sentences import say
 from llmdemo.settings.json_schema import check_schema
 from llmdemo.settings.lane import CONSTRAINTS, MAX_ROWS, LaneSettings
 from llmdemo.settings.schema import show
@@ -65,6 +66,9 @@ def as_schema(value: Any) -> Any:
         return value
     try:
         return json.loads(value) if value.strip() else {}
+    except json.JSONDecodeError as error:
+        why = say("reason_at_line", what=json_reason(error), line=error.lineno, column=error.colno)
+        raise UserError("err_schema_no_json", value=show(value), why=why) from None
     except (ValueError, RecursionError) as error:
         raise UserError("err_schema_no_json", value=show(value), why=str(error)[:200]) from None
 

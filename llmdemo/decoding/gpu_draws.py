@@ -13,6 +13,7 @@ import triton
 import triton.language as tl
 
 from llmdemo.decoding.filters import exact_hit_tolerance
+from llmdemo.decoding.gpu_follow import begin, follows, launch
 from llmdemo.decoding.gpu_rows import ordered_of, value_of
 
 _BLOCK = 256
@@ -78,10 +79,17 @@ def _narrowed(state, sums, share, count, EDGES: tl.constexpr, PADDED: tl.constex
 
 @triton.jit(do_not_specialize=_NUMBERS, do_not_specialize_on_alignment=_PLACES)
 def _round(keys, weights, floor, states, sums, number, share, count, V: tl.constexpr, BLOCK: tl.constexpr, EDGES: tl.constexpr,
-           PADDED: tl.constexpr):  # fmt: skip
+           PADDED: tl.constexpr, FOLLOWS: tl.constexpr):  # fmt: skip
     """Adds this block's part to sums [EDGES + 1], of the tokens at or above each edge and of all that `floor` leaves.
 
     states, sums: this round's; the ones of the round before, if `number` is not 0, lie before them."""
+    token = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    if number == 0:  # the kernel before may have written the keys
+        begin(FOLLOWS)
+    key = tl.load(keys + token, token < V, _LOWEST)
+    mass = (tl.load(weights + token, token < V, 0.0) * _FIXED).to(tl.int64)
+    if number > 0:
+        begin(FOLLOWS)
     low, high, above = tl.full((), _LOWEST, tl.int64), tl.full((), _ABOVE, tl.int64), tl.full((), 0, tl.int64)
     if number > 0:
         low, high, above, _ = _narrowed(states - _STATE, sums - EDGES - 1, share, count, EDGES, PADDED)
@@ -90,10 +98,7 @@ def _round(keys, weights, floor, states, sums, number, share, count, V: tl.const
         tl.store(states + 1, high)
         tl.store(states + 2, above)
     # which tokens are at or above which edge, times their amounts in digits of 7 bits: exact sums of bytes
-    token = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    key = tl.load(keys + token, token < V, _LOWEST)
     there = (token < V) & (key.to(tl.int64) >= tl.load(floor))
-    mass = (tl.load(weights + token, token < V, 0.0) * _FIXED).to(tl.int64)
     amount = tl.where(there, tl.where(count == 0, mass, 1), 0)
     edge, digit = tl.arange(0, PADDED), tl.arange(0, 16)
     step = (high - low + EDGES) // (EDGES + 1)
@@ -108,8 +113,10 @@ def _round(keys, weights, floor, states, sums, number, share, count, V: tl.const
 
 
 @triton.jit(do_not_specialize=_NUMBERS, do_not_specialize_on_alignment=_PLACES)
-def _settle(top, states, sums, edge, edge_weight, temperature, share, count, EDGES: tl.constexpr, PADDED: tl.constexpr):  # fmt: skip
+def _settle(top, states, sums, edge, edge_weight, temperature, share, count, EDGES: tl.constexpr, PADDED: tl.constexpr,
+            FOLLOWS: tl.constexpr):  # fmt: skip
     """edge int64 [2]: the key down to which tokens are kept, and how many of those at it; edge_weight float64 [1]: of each of these."""
+    begin(FOLLOWS)
     low, _, above, total = _narrowed(states, sums, share, count, EDGES, PADDED)
     most = tl.math.div_rn(tl.load(top), temperature).to(tl.float64)
     wide = tl.exp(value_of(low.to(tl.int32)).to(tl.float64) - most)
@@ -122,11 +129,24 @@ def _settle(top, states, sums, edge, edge_weight, temperature, share, count, EDG
 
 
 @triton.jit(do_not_specialize=_NUMBERS, do_not_specialize_on_alignment=_PLACES)
-def _add_up(keys, weights, edge, least, everything, above, counts, ties, V: tl.constexpr, BLOCK: tl.constexpr):
+def _add_up(
+    keys,
+    weights,
+    edge,
+    least,
+    everything,
+    above,
+    counts,
+    ties,
+    V: tl.constexpr,
+    BLOCK: tl.constexpr,
+    FOLLOWS: tl.constexpr,
+):
     """Of each block: the weights of all tokens, those above the edge, their number, and that of tokens at the edge.
 
     `least`: a weight below which no token is kept (min-p)."""
     block = tl.program_id(0)
+    begin(FOLLOWS)
     token = block * BLOCK + tl.arange(0, BLOCK)
     key = tl.load(keys + token, token < V, _LOWEST).to(tl.int64)
     weight = tl.load(weights + token, token < V, 0.0)
@@ -157,9 +177,10 @@ def _last_kept_tie(keys, weights, low, most_equal, least, tied, ties_before, blo
 @triton.jit(do_not_specialize=_NUMBERS, do_not_specialize_on_alignment=_PLACES)
 def _draw(logits, keys, weights, edge, edge_weight, least, everything, above, counts, ties, uniforms, t, top_tokens, top_logprobs, entropy,
           lifts, token_out, packed, blocks, TOP: tl.constexpr, PADDED_TOP: tl.constexpr, LOWEST_LOGPROB: tl.constexpr,
-          V: tl.constexpr, BLOCK: tl.constexpr, BLOCKS: tl.constexpr):  # fmt: skip
+          V: tl.constexpr, BLOCK: tl.constexpr, BLOCKS: tl.constexpr, FOLLOWS: tl.constexpr):  # fmt: skip
     """token_out int64 [1], and packed float64 [7 + 3 TOP], as lanes.TokenLane packs it, but for the rank."""
     block, inner = tl.arange(0, BLOCKS), tl.arange(0, BLOCK)
+    begin(FOLLOWS)
     low, most_equal = tl.load(edge), tl.load(edge + 1)
     tied = tl.load(ties + block, block < blocks, 0)
     ties_before = tl.cumsum(tied, 0) - tied
@@ -209,11 +230,12 @@ def _draw(logits, keys, weights, edge, edge_weight, least, everything, above, co
 
 
 @triton.jit
-def _count_above(logits, token, packed, V: tl.constexpr, BLOCK: tl.constexpr):
+def _count_above(logits, token, packed, V: tl.constexpr, BLOCK: tl.constexpr, FOLLOWS: tl.constexpr):
     """Adds to packed[3] how many of this block's logits are above that of `token` [1]."""
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    logit = tl.load(logits + tl.load(token))
-    found = tl.sum((tl.load(logits + place, place < V, float("-inf")) > logit).to(tl.int32), 0)
+    own = tl.load(logits + place, place < V, float("-inf"))
+    begin(FOLLOWS)
+    found = tl.sum((own > tl.load(logits + tl.load(token))).to(tl.int32), 0)
     if found > 0:
         tl.atomic_add(packed + 3, found.to(tl.float64), sem="relaxed")
 
@@ -222,17 +244,20 @@ def _narrow(
     keys, weights, top, edges, edge_weights, sums, states, temperature: float, share: float, count: int
 ) -> None:
     """Sets edges[1] and edge_weights[1] to what reaches `share` of the mass that edges[0] leaves, or else `count` tokens."""
-    sizes = (_EDGES, triton.next_power_of_2(_EDGES + 1))
+    can_follow = follows(keys.device)
+    sizes = (_EDGES, triton.next_power_of_2(_EDGES + 1), can_follow)
     for number in range(_ROUNDS):
         own = (edges[0], states[number], sums[number], number, share, count, len(keys), _BLOCK, *sizes)
-        _round[(triton.cdiv(len(keys), _BLOCK),)](keys, weights, *own, num_warps=4)
+        _round[(triton.cdiv(len(keys), _BLOCK),)](keys, weights, *own, num_warps=4, **launch(can_follow))
     last = (states[-1], sums[-1], edges[1], edge_weights[1:], temperature, share, count, *sizes)
-    _settle[(1,)](top, *last, num_warps=1)
+    _settle[(1,)](top, *last, num_warps=1, **launch(can_follow))
 
 
 def draw(rows, lane, uniforms: torch.Tensor, t: torch.Tensor, lowest: float) -> tuple[torch.Tensor, torch.Tensor]:
     """(token [1] int64, what lanes.TokenLane packs [7 + 3 K] float64) for Rows of one row and a LaneSettings."""
     logits, top, device = rows.logits[0], rows.lifts[0], rows.logits.device
+    can_follow = follows(device)
+    after = launch(can_follow)
     size = len(logits)
     keys = torch.empty(size, dtype=torch.int32, device=device)
     weights = torch.empty(size, dtype=torch.float64, device=device)
@@ -254,11 +279,11 @@ def draw(rows, lane, uniforms: torch.Tensor, t: torch.Tensor, lowest: float) -> 
     counts = torch.empty((2, blocks), dtype=torch.int64, device=device)
     parts = (*masses, *counts)
     kept = (keys, weights, edges[-1], edge_weights[-1:], least)
-    _add_up[(blocks,)](*kept[:3], least, *parts, size, _BLOCK, num_warps=2)
+    _add_up[(blocks,)](*kept[:3], least, *parts, size, _BLOCK, can_follow, num_warps=2, **after)
     tops = rows.top_tokens[0], rows.top_logprobs[0]
     count = len(tops[0])
     token, packed = counts.new_empty(1), weights.new_empty(7 + 3 * count)
-    shapes = (count, triton.next_power_of_2(count), lowest, size, _BLOCK, triton.next_power_of_2(blocks))
-    _draw[(1,)](logits, *kept, *parts, uniforms, t, *tops, rows.entropies, rows.lifts, token, packed, blocks, *shapes, num_warps=4)  # fmt: skip
-    _count_above[(blocks,)](logits, token, packed, size, _BLOCK, num_warps=2)
+    shapes = (count, triton.next_power_of_2(count), lowest, size, _BLOCK, triton.next_power_of_2(blocks), can_follow)
+    _draw[(1,)](logits, *kept, *parts, uniforms, t, *tops, rows.entropies, rows.lifts, token, packed, blocks, *shapes, num_warps=4, **after)  # fmt: skip
+    _count_above[(blocks,)](logits, token, packed, size, _BLOCK, can_follow, num_warps=2, **after)
     return token, packed

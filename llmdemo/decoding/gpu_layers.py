@@ -4,11 +4,10 @@ A small model's step is bound by the number of its kernels, not by their work: t
 attention under a mask, without cuDNN's plans, longer than all else. Here a norm has no kernel: what adds to the hidden states
 also scales them by the next norm's weight and says its part of their squares' sum, and the product that follows multiplies
 its sums by the norm's scale. Rotation and the cache's writes are part of the projection, the activation is part of gate
-and up, and the attention of a tree is split over its nodes (flash decoding, Dao et al., 2023), so that it fills more than
-a few of a GPU's processors.
+and up, and gpu_attention.py has the attention.
 
-From Hopper on, a kernel's programs are started while the last ones of the kernel before still run (programmatic dependent
-launch). Each waits for that kernel's end before it reads anything, so that every kernel of the chain has to wait.
+Each kernel starts before the one before it has ended, where the GPU can (gpu_follow.py). What no kernel of a step writes,
+such as where the new nodes lie and a narrow model's weights, it reads or asks for at once.
 
 Sums are fp32's, and what torch rounds to 16 bits between two operations is rounded here too, but for the norm's scale.
 Triton comes with torch where there is CUDA; it compiles these once a machine.
@@ -19,71 +18,56 @@ from typing import NamedTuple
 import torch
 import triton
 import triton.language as tl
-from triton.language.extra import cuda
+
+from llmdemo.decoding.gpu_attention import Attention
+from llmdemo.decoding.gpu_follow import ask, begin, follows, launch, let_next
 
 _ROUND = 64
 """What the sizes of matrices are multiples of."""
 _LEAST = 16
 """Rows of a tile at least: what the hardware multiplies at once."""
-_NODES, _MOST_PARTS = 64, 32
-"""Nodes of a tile of the attention, and the parts of all nodes at most."""
 _MASKED = 128
 """Nodes of a program that brings the mask up to date."""
-_SIZES = ["rows", "parts", "each"]
+_SIZES = ["rows", "parts"]
 """Arguments for whose values, such as 1, no kernel is compiled anew."""
 
 
 class Tile(NamedTuple):
-    """How a product is computed: columns of a program, elements of the inner size a round, warps, and rounds that are loaded
-    ahead."""
+    """How a product is computed: columns of a program, elements of the inner size a round, warps, rounds that are loaded
+    ahead, programs that share the inner size of one column, and elements of each row of the weight that are asked for
+    before the kernel before has ended."""
 
     columns: int
     step: int
     warps: int
     stages: int
+    split: int = 1
+    asked: int = 0
 
 
-_ADDED = 16
-"""Columns of a program that adds to the hidden states."""
 _WIDE = 1024
 _TILES = {
-    False: {"project": Tile(16, 64, 1, 8), "out": Tile(_ADDED, 128, 2, 5), "gated": Tile(32, 256, 4, 3), "down": Tile(_ADDED, 512, 2, 3)},
-    True: {"project": Tile(32, 256, 2, 4), "out": Tile(_ADDED, 512, 2, 4), "gated": Tile(32, 256, 2, 3), "down": Tile(_ADDED, 512, 2, 4)},
+    False: {"project": Tile(16, 64, 1, 6, asked=256), "out": Tile(16, 128, 2, 5, asked=256), "gated": Tile(32, 64, 4, 5, asked=256), "down": Tile(16, 128, 2, 5, 4, 256)},
+    True: {"project": Tile(32, 128, 2, 6), "out": Tile(64, 128, 4, 4, 4), "gated": Tile(32, 128, 2, 4), "down": Tile(64, 128, 4, 4, 4)},
 }  # fmt: skip
-"""By whether the model's width is at least _WIDE; the fastest of some fifty for each on an H200, 30 November 2026."""
-_SMALL_TILES = {"project": Tile(16, 128, 2, 4), "out": Tile(_ADDED, 128, 2, 5), "gated": Tile(32, 128, 2, 4), "down": Tile(_ADDED, 128, 2, 5)}  # fmt: skip
+"""By whether the model's width is at least _WIDE; the fastest of some forty for each on an H200, 30 November 2026."""
+_SMALL_TILES = {"project": Tile(16, 128, 2, 4), "out": Tile(16, 128, 2, 5), "gated": Tile(32, 128, 2, 4), "down": Tile(16, 128, 2, 5, 2)}  # fmt: skip
 """For GPUs whose processors have less shared memory than _SHARED bytes for a program."""
 _SHARED = 160 * 2**10
-_CAN_WAIT = tuple(map(int, triton.__version__.split(".")[:2])) >= (3, 5)
-"""Triton 3.4, of torch 2.8, has the two calls, and fails on either."""
-_WAITS, _OVERLAPS = 1, 2
-"""How kernels follow one another, besides 0, in turn: one starts as soon as the one before has ended, without the time of a
-launch; or once the one before has multiplied, where programs are few and short. Of a wide model's products each leaves no
-room for another's."""
 
 
 @triton.jit
-def _begin(FOLLOWS: tl.constexpr):
-    """Waits for the kernel before this one."""
-    if FOLLOWS:
-        cuda.gdc_wait()
-
-
-@triton.jit
-def _end(FOLLOWS: tl.constexpr):
-    """Lets the next kernel start. Not before most is done: what waits takes the place of what works."""
-    if FOLLOWS == 2:
-        cuda.gdc_launch_dependents()
-
-
-@triton.jit
-def _enter(tokens, embedding, norm, hidden, scaled, squares, mask, parents, nodes, rows, capacity, blocks, K: tl.constexpr,
-           PADDED: tl.constexpr, M: tl.constexpr, COLUMNS: tl.constexpr, FOLLOWS: tl.constexpr):  # fmt: skip
-    """hidden [rows, K], as _added leaves them, of the tokens' embeddings; and mask [rows, capacity] of the rows' parents, in
-    which each row sees its own node."""
-    part = tl.program_id(0)
+def _enter(tokens, embedding, norm, hidden, scaled, squares, arrived, mask, parents, nodes, rows, capacity, blocks,
+           K: tl.constexpr, PADDED: tl.constexpr, M: tl.constexpr, COLUMNS: tl.constexpr, FOLLOWS: tl.constexpr):  # fmt: skip
+    """hidden [rows, K], as _added leaves them, of the tokens' embeddings; arrived [PADDED] = 0; and mask [rows, capacity] of
+    the rows' parents, in which each row sees its own node. Follows no kernel of this module."""
+    let_next(FOLLOWS)
+    part, row = tl.program_id(0), tl.arange(0, M)
+    if part == 0:
+        tl.store(arrived + tl.arange(0, PADDED), tl.zeros((PADDED,), tl.int32))
+        tl.store(squares + row, tl.zeros((M,), tl.float32), row >= rows)
     if part < blocks:
-        row, column = tl.arange(0, M), part * COLUMNS + tl.arange(0, COLUMNS)
+        column = part * COLUMNS + tl.arange(0, COLUMNS)
         there = (row < rows)[:, None] & (column < capacity)[None, :]
         parent, node = tl.load(parents + row, row < rows, 0), tl.load(nodes + row, row < rows, 0)
         sees = tl.load(mask + parent[:, None] * capacity + column[None, :], there, 0.0)
@@ -101,52 +85,61 @@ def _enter(tokens, embedding, norm, hidden, scaled, squares, mask, parents, node
         tl.store(hidden + own * K + k, state, k < K)
         tl.store(scaled + own * K + k, (wide * tl.load(norm + k, k < K, 0.0).to(tl.float32)).to(kind), k < K)
         tl.store(squares + own, tl.sum(wide * wide, 0))
-    _end(FOLLOWS)
 
 
 @triton.jit
-def _product(x, weight, columns, rows, K: tl.constexpr, M: tl.constexpr, STEP: tl.constexpr):
-    """x [rows, K] · weightᵀ for the rows `columns` of weight [·, K]."""
+def _product(x, weight, begin, columns, rows, SIZE: tl.constexpr, K: tl.constexpr, M: tl.constexpr, STEP: tl.constexpr,
+             EVEN: tl.constexpr):  # fmt: skip
+    """x [rows, begin to begin + SIZE] · weightᵀ for the rows `columns` of weight [·, K]. EVEN: no round goes past K."""
     row, inner = tl.arange(0, M), tl.arange(0, STEP)
     there = (row < rows)[:, None]
     found = tl.zeros((M, columns.shape[0]), tl.float32)
-    for first in range(0, K, STEP):
-        k = first + inner
-        own = tl.load(x + row[:, None] * K + k[None, :], there & (k < K)[None, :], 0.0)
-        found = tl.dot(own, tl.trans(tl.load(weight + columns[:, None] * K + k[None, :], (k < K)[None, :], 0.0)), found)
+    for first in range(0, SIZE, STEP):
+        k = begin + first + inner
+        of_x, of_weight = x + row[:, None] * K + k[None, :], weight + columns[:, None] * K + k[None, :]
+        if EVEN:
+            found = tl.dot(tl.load(of_x, there, 0.0), tl.trans(tl.load(of_weight)), found)
+        else:
+            inside = (k < K)[None, :]
+            found = tl.dot(tl.load(of_x, there & inside, 0.0), tl.trans(tl.load(of_weight, inside, 0.0)), found)
     return found
 
 
 @triton.jit
-def _scale(squares, rows, parts, eps, K: tl.constexpr, M: tl.constexpr, PARTS: tl.constexpr):
-    """What makes of rows of K scaled by the norm's weight the norm [M, 1]; squares [parts, M]."""
+def _squares_of(squares, parts, M: tl.constexpr, PARTS: tl.constexpr):
+    """[PARTS, M] of squares [parts, M], 0 past their end."""
     part, row = tl.arange(0, PARTS), tl.arange(0, M)
-    found = tl.load(squares + part[:, None] * M + row[None, :], (part < parts)[:, None] & (row < rows)[None, :], 0.0)
-    return tl.rsqrt(tl.sum(found, 0) / K + eps)[:, None]
+    return tl.load(squares + part[:, None] * M + row[None, :], (part < parts)[:, None], 0.0)
+
+
+@triton.jit
+def _scale(squares, eps, K: tl.constexpr):
+    """What makes of rows of K scaled by the norm's weight the norm [M, 1]; squares [parts, M]."""
+    return tl.rsqrt(tl.sum(squares, 0) / K + eps)[:, None]
 
 
 @triton.jit(do_not_specialize=_SIZES)
 def _project(x, squares, weight, q, keys, values, rotation, place, nodes, rows, parts, eps, capacity, Q: tl.constexpr,
              KV: tl.constexpr, D: tl.constexpr, K: tl.constexpr, M: tl.constexpr, PARTS: tl.constexpr, N: tl.constexpr,
-             STEP: tl.constexpr, FOLLOWS: tl.constexpr):  # fmt: skip
+             STEP: tl.constexpr, ASKED: tl.constexpr, FOLLOWS: tl.constexpr):  # fmt: skip
     """q [rows, Q] rotated, and the new nodes' keys and values [KV / D, capacity, D], keys rotated; weight [Q + 2 KV, K]."""
-    column = tl.program_id(0) * N + tl.arange(0, N)
-    _begin(FOLLOWS)
-    scale = _scale(squares, rows, parts, eps, K, M, PARTS)
-    kind = weight.dtype.element_ty
-    found = (_product(x, weight, column, rows, K, M, STEP) * scale).to(kind)
-    _end(FOLLOWS)
+    column, row = tl.program_id(0) * N + tl.arange(0, N), tl.arange(0, M)
+    there = (row < rows)[:, None]
+    ask(weight, 0, column, K, ASKED)
+    node = tl.load(nodes + row, row < rows, 0)
     # a pair of the rotation lies side by side; cosine and sine of it too
-    first, second = tl.split(found.to(tl.float32).reshape(M, N // 2, 2))
     pair = (tl.program_id(0) * N + 2 * tl.arange(0, N // 2)) % D
     turn = rotation + tl.load(place) * D + pair
     cosine, sine = tl.load(turn)[None, :], tl.load(turn + 1)[None, :]
+    begin(FOLLOWS)
+    of_norm = _squares_of(squares, parts, M, PARTS)
+    kind = weight.dtype.element_ty
+    found = _product(x, weight, 0, column, rows, K, K, M, STEP, K % STEP == 0)
+    found = (found * _scale(of_norm, eps, K)).to(kind)
+    first, second = tl.split(found.to(tl.float32).reshape(M, N // 2, 2))
     turned = tl.join(first * cosine - second * sine, first * sine + second * cosine).reshape(M, N)
     result = tl.where((column < Q + KV)[None, :], turned.to(kind), found)
-    row = tl.arange(0, M)
-    there = (row < rows)[:, None]
     tl.store(q + row[:, None] * Q + column[None, :], result, there & (column < Q)[None, :])
-    node = tl.load(nodes + row, row < rows, 0)
     cached = (column - Q) % KV
     at = (cached // D)[None, :] * capacity * D + node[:, None] * D + (cached % D)[None, :]
     tl.store(keys + at, result, there & ((column >= Q) & (column < Q + KV))[None, :])
@@ -155,20 +148,28 @@ def _project(x, squares, weight, q, keys, values, rotation, place, nodes, rows, 
 
 @triton.jit(do_not_specialize=_SIZES)
 def _gated(x, squares, weight, out, rows, parts, eps, WIDTH: tl.constexpr, K: tl.constexpr, M: tl.constexpr, PARTS: tl.constexpr,
-           N: tl.constexpr, STEP: tl.constexpr, FOLLOWS: tl.constexpr):  # fmt: skip
+           N: tl.constexpr, STEP: tl.constexpr, ASKED: tl.constexpr, FOLLOWS: tl.constexpr):  # fmt: skip
     """out [rows, WIDTH] = silu(gate) · up of weight [2 WIDTH, K]."""
     column, row, inner = tl.program_id(0) * N + tl.arange(0, N), tl.arange(0, M), tl.arange(0, STEP)
-    _begin(FOLLOWS)
-    scale = _scale(squares, rows, parts, eps, K, M, PARTS)
     there = (row < rows)[:, None]
+    ask(weight, 0, column, K, ASKED)
+    ask(weight, 0, WIDTH + column, K, ASKED)
+    begin(FOLLOWS)
+    of_norm = _squares_of(squares, parts, M, PARTS)
     gate, up = tl.zeros((M, N), tl.float32), tl.zeros((M, N), tl.float32)
     for first in range(0, K, STEP):
         k = first + inner
-        own = tl.load(x + row[:, None] * K + k[None, :], there & (k < K)[None, :], 0.0)
         at = weight + column[:, None] * K + k[None, :]
-        gate = tl.dot(own, tl.trans(tl.load(at, (k < K)[None, :], 0.0)), gate)
-        up = tl.dot(own, tl.trans(tl.load(at + WIDTH * K, (k < K)[None, :], 0.0)), up)
-    _end(FOLLOWS)
+        if K % STEP == 0:
+            own = tl.load(x + row[:, None] * K + k[None, :], there, 0.0)
+            gate = tl.dot(own, tl.trans(tl.load(at)), gate)
+            up = tl.dot(own, tl.trans(tl.load(at + WIDTH * K)), up)
+        else:
+            inside = (k < K)[None, :]
+            own = tl.load(x + row[:, None] * K + k[None, :], there & inside, 0.0)
+            gate = tl.dot(own, tl.trans(tl.load(at, inside, 0.0)), gate)
+            up = tl.dot(own, tl.trans(tl.load(at + WIDTH * K, inside, 0.0)), up)
+    scale = _scale(of_norm, eps, K)
     kind = weight.dtype.element_ty
     gate = (gate * scale).to(kind).to(tl.float32)
     active = (gate / (1.0 + tl.exp(-gate))).to(kind).to(tl.float32)
@@ -177,79 +178,56 @@ def _gated(x, squares, weight, out, rows, parts, eps, WIDTH: tl.constexpr, K: tl
 
 
 @triton.jit(do_not_specialize=_SIZES)
-def _added(base, x, weight, norm, scaled, squares, rows, WIDTH: tl.constexpr, K: tl.constexpr, M: tl.constexpr,
-           N: tl.constexpr, STEP: tl.constexpr, FOLLOWS: tl.constexpr):  # fmt: skip
+def _added(base, x, weight, norm, scaled, squares, partial, arrived, rows, WIDTH: tl.constexpr, K: tl.constexpr, M: tl.constexpr,
+           N: tl.constexpr, STEP: tl.constexpr, SPLIT: tl.constexpr, ASKED: tl.constexpr, FOLLOWS: tl.constexpr):  # fmt: skip
     """base [rows, WIDTH] += x [rows, K] · weightᵀ [K, WIDTH], in place; and what a norm of it needs: scaled [rows, WIDTH] by the
-    norm's weight, and squares [WIDTH / N, M], each program's part of the rows' sums of squares."""
-    column, row = tl.program_id(0) * N + tl.arange(0, N), tl.arange(0, M)
-    _begin(FOLLOWS)
-    there = (row < rows)[:, None]
-    found = _product(x, weight, column, rows, K, M, STEP)
-    _end(FOLLOWS)
-    at = row[:, None] * WIDTH + column[None, :]
+    norm's weight, and squares [WIDTH / N, M], N columns' part of the rows' sums of squares.
+
+    Of the SPLIT programs of N columns the last to end adds up what each left in partial [WIDTH / N, SPLIT, M, N], always
+    in the same order; arrived [WIDTH / N], how many have ended, is 0 before and after."""
+    block, part = tl.program_id(0) // SPLIT, tl.program_id(0) % SPLIT
+    column, row = block * N + tl.arange(0, N), tl.arange(0, M)
+    there, at = (row < rows)[:, None], row[:, None] * WIDTH + column[None, :]
     kind = weight.dtype.element_ty
-    result = (found + tl.load(base + at, there, 0.0).to(tl.float32)).to(kind)
-    wide = result.to(tl.float32)
-    tl.store(base + at, result, there)
-    tl.store(scaled + at, (wide * tl.load(norm + column).to(tl.float32)[None, :]).to(kind), there)
-    tl.store(squares + tl.program_id(0) * M + row, tl.sum(wide * wide, 1))
+    share: tl.constexpr = (K + SPLIT * STEP - 1) // (SPLIT * STEP) * STEP
+    ask(weight, part * share, column, K, ASKED)
+    of_norm = tl.load(norm + column).to(tl.float32)[None, :]
+    begin(FOLLOWS)
+    before = tl.load(base + at, there, 0.0).to(tl.float32)
+    found = _product(x, weight, part * share, column, rows, share, K, M, STEP, K % (SPLIT * STEP) == 0)
+    is_last = True
+    if SPLIT > 1:
+        parts = partial + block * SPLIT * M * N + row[:, None] * N + tl.arange(0, N)[None, :]
+        tl.store(parts + part * M * N, found)
+        tl.debug_barrier()  # what all threads of this program wrote, before one says so
+        is_last = tl.atomic_add(arrived + block, 1) == SPLIT - 1
+        if is_last:
+            tl.debug_barrier()
+            found = tl.zeros((M, N), tl.float32)
+            for each in tl.static_range(SPLIT):
+                found += tl.load(parts + each * M * N, cache_modifier=".cg")
+            tl.store(arrived + block, 0)
+    if is_last:
+        result = (found + before).to(kind)
+        wide = result.to(tl.float32)
+        tl.store(base + at, result, there)
+        tl.store(scaled + at, (wide * of_norm).to(kind), there)
+        tl.store(squares + block * M + row, tl.sum(wide * wide, 1))
 
 
-@triton.jit(do_not_specialize=_SIZES)
-def _attend(q, keys, values, mask, nodes, mixed, tops, sums, rows, capacity, scale, GROUP: tl.constexpr, HEADS: tl.constexpr,
-            D: tl.constexpr, M: tl.constexpr, SPLIT: tl.constexpr, NODES: tl.constexpr, FOLLOWS: tl.constexpr):  # fmt: skip
-    """One part of the nodes, for the query heads of one key's head: the sums of values, their weights' sum, and the highest
-    score [parts, rows, HEADS, …]."""
-    head, part = tl.program_id(0), tl.program_id(1)
-    index, inner, d = tl.arange(0, M), tl.arange(0, NODES), tl.arange(0, D)
-    row = index // GROUP
-    there = (row < rows)[:, None]
-    place = row * HEADS + head * GROUP + index % GROUP
-    most = tl.full((M,), float("-inf"), tl.float32)
-    total = tl.zeros((M,), tl.float32)
-    found = tl.zeros((M, D), tl.float32)
-    _begin(FOLLOWS)
-    used = tl.load(nodes) + rows
-    out = part * rows * HEADS + place
-    if part * SPLIT < used:
-        own = tl.load(q + place[:, None] * D + d[None, :], there, 0.0)
-        for first in range(0, SPLIT, NODES):
-            node = part * SPLIT + first + inner
-            at = head * capacity * D + node[:, None] * D + d[None, :]
-            key = tl.load(keys + at, (node < used)[:, None], 0.0)
-            value = tl.load(values + at, (node < used)[:, None], 0.0)
-            sees = tl.load(
-                mask + row[:, None] * capacity + node[None, :], there & (node < used)[None, :], float("-inf")
-            )
-            scores = tl.dot(own, tl.trans(key)) * scale + sees.to(tl.float32)
-            higher = tl.maximum(most, tl.max(scores, 1))
-            finite = tl.where(higher == float("-inf"), 0.0, higher)
-            shares = tl.exp(scores - finite[:, None])
-            shrink = tl.exp(most - finite)
-            total = total * shrink + tl.sum(shares, 1)
-            found = tl.dot(shares.to(value.dtype), value, found * shrink[:, None])
-            most = higher
-    _end(FOLLOWS)
-    if part * SPLIT < used:
-        tl.store(mixed + out[:, None] * D + d[None, :], found, there)
-        tl.store(tops + out, most, row < rows)
-        tl.store(sums + out, total, row < rows)
-
-
-@triton.jit(do_not_specialize=_SIZES)
-def _joined(mixed, tops, sums, nodes, out, rows, each, D: tl.constexpr, PARTS: tl.constexpr, SPLIT: tl.constexpr,
-            FOLLOWS: tl.constexpr):  # fmt: skip
-    """out [rows · heads, D] of the parts that hold nodes; each: rows · heads."""
-    place, part, d = tl.program_id(0), tl.arange(0, PARTS), tl.arange(0, D)
-    _begin(FOLLOWS)
-    there = part * SPLIT < tl.load(nodes) + rows
-    top = tl.load(tops + part * each + place, there, float("-inf"))
-    total = tl.load(sums + part * each + place, there, 0.0)
-    found = tl.load(mixed + (part * each + place)[:, None] * D + d[None, :], there[:, None], 0.0)
-    _end(FOLLOWS)
-    share = tl.exp(top - tl.max(top, 0))
-    result = tl.sum(found * share[:, None], 0) / tl.sum(share * total, 0)
-    tl.store(out + place * D + d, result.to(out.dtype.element_ty))
+@triton.jit
+def _leave(hidden, norm, out, place, nodes, rows, eps, K: tl.constexpr, PADDED: tl.constexpr, M: tl.constexpr,
+           FOLLOWS: tl.constexpr):  # fmt: skip
+    """out [rows, K] = the norm of hidden; place and nodes are the next step's then."""
+    own, k, row = tl.program_id(0), tl.arange(0, PADDED), tl.arange(0, M)
+    weight = tl.load(norm + k, k < K, 0.0).to(tl.float32)
+    begin(FOLLOWS)
+    wide = tl.load(hidden + own * K + k, k < K, 0.0).to(tl.float32)
+    scale = tl.rsqrt(tl.sum(wide * wide, 0) / K + eps)
+    tl.store(out + own * K + k, (wide * scale * weight).to(out.dtype.element_ty), k < K)
+    if own == 0:
+        tl.store(place, tl.load(place) + 1)
+        tl.store(nodes + row, tl.load(nodes + row, row < rows, 0) + rows, row < rows)
 
 
 MOST_ROWS = 16
@@ -267,14 +245,12 @@ def fits(w) -> bool:
     )
 
 
-def _ways(device: torch.device, is_wide: bool) -> tuple[int, dict[str, Tile]]:
-    """(how kernels follow one another, how products are computed) on this device."""
+def _tiles(device: torch.device, width: int) -> dict[str, Tile]:
+    """How this device computes the products of a model of this width."""
     if device.type != "cuda":  # as Triton's interpreter goes through them
-        return 0, _SMALL_TILES
+        return _SMALL_TILES
     roomy = getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", 0) >= _SHARED
-    overlaps = _CAN_WAIT and torch.version.hip is None and torch.cuda.get_device_capability(device) >= (9, 0)
-    follows = (_WAITS if is_wide else _OVERLAPS) if overlaps else 0
-    return follows, _TILES[is_wide] if roomy else _SMALL_TILES
+    return _TILES[width >= _WIDE] if roomy else _SMALL_TILES
 
 
 def layers(
@@ -288,7 +264,8 @@ def layers(
     rotation: torch.Tensor,
     place: torch.Tensor,
 ) -> torch.Tensor:
-    """Hidden states [R, hidden] of R new nodes, whose keys and values it keeps at `nodes` [R].
+    """The last norm [R, hidden] of R new nodes, whose keys and values it keeps at `nodes` [R]; `nodes` and `place` are the next
+    step's then.
 
     w: FusedLlamaWeights that `fits`; keys, values [layers, kv heads, capacity, D]; mask [R, capacity]: 0 where a node is seen, −inf
     elsewhere; of the nodes before, row i sees what row parents[i] saw. rotation [positions, D/2] complex, of which `place` [1] is
@@ -299,25 +276,32 @@ def layers(
     hidden = torch.empty((rows, width), dtype=w.dtype, device=w.device)
     scaled, attended = torch.empty_like(hidden), hidden.new_empty((rows, heads * dim))
     active = hidden.new_empty((rows, inner))
-    row_tile = max(_LEAST, triton.next_power_of_2(rows))
-    most_parts = width // _ADDED
-    squares = hidden.new_empty((most_parts, row_tile), dtype=torch.float32)
+    row_tile, padded = max(_LEAST, triton.next_power_of_2(rows)), triton.next_power_of_2(width)
+    can_follow, tiles = follows(hidden.device), _tiles(hidden.device, width)
+    adding = [tiles["out"], tiles["down"]]
+    most_parts = max(width // tile.columns for tile in adding)
     tile_of = (row_tile, triton.next_power_of_2(most_parts))
-    follows, tiles = _ways(hidden.device, width >= _WIDE)
-    launch = {"launch_pdl": True} if follows else {}
+    squares, partial = (
+        hidden.new_empty(size * row_tile, dtype=torch.float32)
+        for size in (most_parts, width * max(tile.split for tile in adding))
+    )
+    arrived = hidden.new_empty(padded, dtype=torch.int32)
 
     def multiply(kernel, name: str, outputs: int, *given) -> None:
         tile = tiles[name]
-        kernel[(outputs // tile.columns,)](
-            *given, tile.columns, tile.step, follows, num_warps=tile.warps, num_stages=tile.stages, **launch
+        split = (tile.split,) if kernel is _added else ()
+        kernel[(outputs // tile.columns * tile.split,)](
+            *(*given, tile.columns, tile.step, *split, tile.asked if can_follow else 0, can_follow),
+            num_warps=tile.warps,
+            num_stages=tile.stages,
+            **launch(can_follow),
         )
 
     blocks = triton.cdiv(capacity, _MASKED)
     of_mask = (mask, parents, nodes, rows, capacity, blocks)
-    entered = (tokens, w.embedding, w.layers[0][0], hidden, scaled, squares)
-    padded = triton.next_power_of_2(width)
-    _enter[(blocks + rows,)](*entered, *of_mask, width, padded, row_tile, _MASKED, follows, num_warps=4)
-    attention = _Attention(w, rows, capacity, attended, follows, launch)
+    entered = (tokens, w.embedding, w.layers[0][0], hidden, scaled, squares, arrived)
+    _enter[(blocks + rows,)](*entered, *of_mask, width, padded, row_tile, _MASKED, can_follow, num_warps=4)
+    attention = Attention(w, rows, capacity, attended, can_follow)
     turns = torch.view_as_real(rotation)
     parts = 1
     norms = [*(layer[0] for layer in w.layers[1:]), w.norm]
@@ -327,43 +311,12 @@ def layers(
         heads_of = (heads * dim, w.kv_heads * dim, dim)
         multiply(_project, "project", len(qkv.weight), scaled, squares, qkv.weight, *cache, *heads_of, width, *tile_of)
         attention(keys[i], values[i], mask, nodes)
-        parts = most_parts
-        of_out, of_down = ((norm, scaled, squares, rows, width) for norm in (norm2, norms[i]))
+        of_out, of_down = ((norm, scaled, squares, partial, arrived, rows, width) for norm in (norm2, norms[i]))
         multiply(_added, "out", width, hidden, attended, output.weight, *of_out, heads * dim, row_tile)
-        of_gated = (active, rows, parts, w.eps, inner, width)
+        of_gated = (active, rows, width // tiles["out"].columns, w.eps, inner, width)
         multiply(_gated, "gated", inner, scaled, squares, gate_up.weight, *of_gated, *tile_of)
         multiply(_added, "down", width, hidden, active, down.weight, *of_down, inner, row_tile)
-    return hidden
-
-
-class _Attention:
-    """One layer after another's attention of the same rows, from `q` [R, Hq · D] into `out`, alike."""
-
-    def __init__(self, w, rows: int, capacity: int, out: torch.Tensor, follows: int, launch: dict[str, bool]):
-        self.q, self._out, self._rows, self._capacity = torch.empty_like(out), out, rows, capacity
-        self._heads, self._kv_heads, self._dim = w.heads, w.kv_heads, w.head_dim
-        self._split = max(_NODES, triton.next_power_of_2(-(-capacity // _MOST_PARTS)))
-        self._parts = -(-capacity // self._split)
-        self._follows, self._launch = follows, launch
-        shape = (self._parts, rows, w.heads)
-        self._mixed = torch.empty((*shape, w.head_dim), dtype=torch.float32, device=out.device)
-        self._tops, self._sums = self._mixed.new_empty(shape), self._mixed.new_empty(shape)
-
-    def __call__(self, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor, nodes: torch.Tensor) -> None:
-        rows, dim, group = self._rows, self._dim, self._heads // self._kv_heads
-        parts = (self._mixed, self._tops, self._sums)
-        tile = max(_LEAST, triton.next_power_of_2(rows * group))
-        _attend[(self._kv_heads, self._parts)](
-            *(self.q, keys, values, mask, nodes, *parts, rows, self._capacity, dim**-0.5),
-            *(group, self._heads, dim, tile, self._split, _NODES, self._follows),
-            num_warps=4,
-            num_stages=1,
-            **self._launch,
-        )
-        each = rows * self._heads
-        padded = triton.next_power_of_2(self._parts)
-        _joined[(each,)](
-            *(*parts, nodes, self._out, rows, each, dim, padded, self._split, self._follows),
-            num_warps=1,
-            **self._launch,
-        )
+        parts = width // tiles["down"].columns
+    left = (hidden, w.norm, scaled, place, nodes, rows, w.eps, width, padded, row_tile, can_follow)
+    _leave[(rows,)](*left, num_warps=4, **launch(can_follow))
+    return scaled

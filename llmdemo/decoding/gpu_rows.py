@@ -10,6 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
+from llmdemo.decoding.gpu_follow import begin, follows, launch
 from llmdemo.decoding.lanes import LOWEST, Rows
 
 _BLOCK = 1024
@@ -70,10 +71,11 @@ def _blocks(logits, wide, numbers, keys, blocks, V: tl.constexpr, WIDTH: tl.cons
 
 @triton.jit(do_not_specialize=["blocks"])
 def _join(numbers, keys, top_logprobs, top_tokens, entropies, lifts, blocks, LOWEST: tl.constexpr, WIDTH: tl.constexpr,
-          BLOCKS: tl.constexpr, KEYS: tl.constexpr):  # fmt: skip
+          BLOCKS: tl.constexpr, KEYS: tl.constexpr, FOLLOWS: tl.constexpr):  # fmt: skip
     """Of a row's blocks: its likeliest tokens and their log-probabilities [R, WIDTH], its entropy in nats [R], and lifts [R, 2],
     which logits lack to be log-probabilities: the highest one and the logarithm of the sum."""
     row = tl.program_id(0)
+    begin(FOLLOWS)
     block, number = tl.arange(0, BLOCKS), tl.arange(0, KEYS)
     key = tl.load(keys + row * blocks * WIDTH + number, number < blocks * WIDTH, NO_KEY)
     at = numbers + (row * blocks + block) * _NUMBERS
@@ -110,7 +112,8 @@ def rows_of(logits: torch.Tensor, width: int) -> Rows:
     top_logprobs, top_tokens = wide.new_empty((count, width)), keys.new_empty((count, width))
     entropies, lifts = wide.new_empty(count), wide.new_empty((count, 2))
     _blocks[(count, blocks)](logits, wide, numbers, keys, blocks, vocabulary, width, _BLOCK, num_warps=4)
+    can_follow = follows(logits.device)
     padded = triton.next_power_of_2(blocks), triton.next_power_of_2(blocks * width)
     tops = (top_logprobs, top_tokens, entropies, lifts)
-    _join[(count,)](numbers, keys, *tops, blocks, LOWEST, width, *padded, num_warps=4)
+    _join[(count,)](numbers, keys, *tops, blocks, LOWEST, width, *padded, can_follow, num_warps=4, **launch(can_follow))
     return Rows(wide, None, top_logprobs, top_tokens, entropies, lifts=lifts)

@@ -40,6 +40,8 @@ class Kernels(NamedTuple):
 
 
 _kernels: weakref.WeakKeyDictionary[FusedLlamaWeights, Kernels | None] = weakref.WeakKeyDictionary()
+_captured: weakref.WeakSet[FusedLlamaWeights] = weakref.WeakSet()
+"""Of which a step was captured before, so that most of what another needs is loaded; the first run's step 1 is run as it is."""
 
 
 class StaticForward(FusedLlamaForward):
@@ -70,11 +72,10 @@ class StaticForward(FusedLlamaForward):
         """Logits (R, V), as FusedLlamaForward.step; waits for nothing, so that it can be captured. See `count`."""
         if self.kernels and self.rows <= self.kernels.most_rows:
             cache = (self.keys, self.values, self.mask, self.nodes, self.rotation, self.place)
-            hidden = self.kernels.layers(self.w, tokens, parents, *cache)
-        else:
-            self.mask.copy_(self.mask[parents])
-            self.mask.scatter_(1, self.nodes[:, None], 0.0)
-            hidden = self._layers(tokens, self.rotation.index_select(0, self.place), self.mask, self.nodes)
+            return self.w.head(self.kernels.layers(self.w, tokens, parents, *cache))
+        self.mask.copy_(self.mask[parents])
+        self.mask.scatter_(1, self.nodes[:, None], 0.0)
+        hidden = self._layers(tokens, self.rotation.index_select(0, self.place), self.mask, self.nodes)
         self.place += 1
         self.nodes += self.rows
         return self.w.logits(hidden)
@@ -208,7 +209,7 @@ class GraphRun(Run):
         device = self.forward.device
         logits = self.forward.prefill(self.prompt, rows, self.max_new).expand(rows, -1)
         self.t = torch.zeros(1, dtype=torch.int64, device=device)
-        self.tokens, self.parents, packed = choose(self.lanes, logits, self.t)
+        self.tokens, self.parents, packed = choose(self.lanes, logits, self.t, None, _after_one_another, *self._ways())
         self.t += 1
         return self.read(packed.tolist(), 0, 1)
 
@@ -220,8 +221,8 @@ class GraphRun(Run):
     def _launch_here(self, t: int):
         if self.forward.make_room():
             self.graph = None
-        if self.capture and self.graph is None and t > 1:  # step 1 runs as it is, which warms every kernel up
-            self._capture()
+        if self.capture and self.graph is None and (t > 1 or self.forward.w in _captured):
+            self._capture(is_first=t == 1)
         if self.graph is not None:
             self.graph.replay()
             out = self.out
@@ -239,23 +240,29 @@ class GraphRun(Run):
     def _body(self) -> torch.Tensor:
         """One step on fixed addresses: reads and writes self.tokens, parents, t and the lanes' and forward's state."""
         logits = self.forward.step(self.tokens, self.parents)
-        ways = self.forward.kernels[2:] if self.forward.kernels else ()
-        tokens, parents, packed = choose(self.lanes, logits, self.t, None, self._beside, *ways)
+        tokens, parents, packed = choose(self.lanes, logits, self.t, None, self._beside, *self._ways())
         self.tokens.copy_(tokens)
         self.parents.copy_(parents)
         self.t += 1
         return packed
 
-    def _capture(self) -> None:
-        """Captures one step without running it; on failure the rest of the run goes on uncaptured."""
+    def _ways(self) -> tuple:
+        """How kernels choose: `choose`'s last arguments."""
+        return self.forward.kernels[2:] if self.forward.kernels else ()
+
+    def _capture(self, is_first: bool) -> None:
+        """Captures one step without running it; on failure the rest of the run goes on uncaptured, or after step 1 tries again:
+        that one runs then as it is, which loads what a capture cannot load."""
         try:
             graph, self._beside = torch.cuda.CUDAGraph(), Branches()
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self.out = self._body()
             self.graph = graph
+            _captured.add(self.forward.w)
         except (RuntimeError, NotImplementedError) as error:
-            _log.warning("This GPU step cannot be captured, so it runs uncaptured: %s", error)
-            self.capture = False
+            if not is_first:
+                _log.warning("This GPU step cannot be captured, so it runs uncaptured: %s", error)
+                self.capture = False
         finally:
             self._beside = _after_one_another
 

@@ -119,7 +119,10 @@ def torchs_own(w, tokens, parents, keys, values, mask, nodes, rotation, place):
     forward = StaticForward(w)
     forward.keys, forward.values = keys, values
     mask.copy_(mask[parents]).scatter_(1, nodes[:, None], 0.0)
-    return forward._layers(tokens, rotation.index_select(0, place), mask, nodes)
+    hidden = forward._layers(tokens, rotation.index_select(0, place), mask, nodes)
+    place += 1
+    nodes += len(tokens)
+    return w._normed(hidden, w.norm)
 
 
 def chooses_the_next(lane, rows, t):

@@ -16,8 +16,9 @@ import torch
 
 from llmdemo.core.errors import UserError
 
-_HEADS = (256, 4096)
 _BLOCK = 128
+_BINS, _BINS_A_NAT = 4096, 64
+"""Of logits, for the search of a filter's edge."""
 
 
 def largest(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -55,39 +56,57 @@ def keep_top_p(logits: torch.Tensor, p: float) -> torch.Tensor:
     possible = logits > -torch.inf
     if p >= 1:
         return possible
-    mask = _top_p_by_its_head(logits, p)
-    if mask is not None:
-        return mask & possible
+    return (_top_p_by_rows if _is_by_rows(logits) else _top_p_by_sort)(logits, p) & possible
+
+
+def _is_by_rows(logits: torch.Tensor) -> bool:
+    """Whether an edge is looked for in one row after another: faster on a CPU, and a GPU would wait for each."""
+    return logits.device.type == "cpu" and bool(logits.numel())
+
+
+def _top_p_by_sort(logits: torch.Tensor, p: float) -> torch.Tensor:
+    """keep_top_p's mask (…, V), but for impossible tokens, without a wait for a GPU."""
     ranked, order = logits.sort(
         dim=-1, descending=True, stable=True
     )  # (…, V) both; in float64 it would take twice as long
     shares = (ranked.double() - ranked[..., :1].double()).exp()
     kept = kept_in_ranking(shares / shares.sum(-1, keepdim=True), p, exact_hit_tolerance(logits.dtype))
-    return torch.zeros_like(kept).scatter(-1, order, kept) & possible
+    return torch.zeros_like(kept).scatter(-1, order, kept)
 
 
-def _top_p_by_its_head(logits: torch.Tensor, p: float) -> torch.Tensor | None:
-    """keep_top_p's mask on the CPU without sorting the vocabulary, or None when a row's set is no small head.
+def _top_p_by_rows(logits: torch.Tensor, p: float) -> torch.Tensor:
+    """The same, one row after another."""
+    return torch.stack([_top_p_of_row(row, p) for row in logits.reshape(-1, logits.shape[-1])]).view(logits.shape)
 
-    A full sort of 50,000 logits costs more than all else that a lane does; most sets have under 256 tokens, nearly all under 4096.
+
+def _top_p_of_row(logits: torch.Tensor, p: float) -> torch.Tensor:
+    """The same (V,) of one row."""
+    shares = (logits.double() - logits.amax().double()).exp()
+    least = (p - exact_hit_tolerance(logits.dtype)) * shares.sum()
+    edge, count = _crossing(-logits, shares, least)
+    mask, ties = logits > -edge, logits == -edge
+    return mask | (ties & (ties.cumsum(-1) <= count))
+
+
+def _crossing(keys: torch.Tensor, shares: torch.Tensor, least: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(the key of the token with which `shares` (V,), in the order of `keys` (V,) upwards, reach `least`; how many tokens of
+    this key it takes). Of none where they do not reach it, the last one.
+
+    A sort of 50,000 keys costs more than all else that a lane does. Here only those in one of 4096 bins are sorted, the
+    one in which the sum crosses `least`; the keys' own order decides, so that the bins' edges do not matter.
     """
-    size = logits.shape[-1]
-    if logits.device.type != "cpu" or not logits.numel():
-        return None
-    wide = logits.double()  # (…, V)
-    everything = wide.logsumexp(-1, keepdim=True)
-    for width in (width for width in _HEADS if 4 * width <= size):
-        head = wide.topk(width).values  # (…, width)
-        kept = kept_in_ranking((head - everything).exp(), p, exact_hit_tolerance(logits.dtype))
-        counts = kept.sum(-1, keepdim=True)
-        if bool((counts < width).all()):
-            edge = head.gather(-1, counts - 1).to(logits.dtype)  # (…, 1)
-            mask = logits >= edge
-            if not torch.equal(mask.sum(-1, keepdim=True), counts):  # of those at the edge the first ones, as above
-                mask, ties = logits > edge, logits == edge
-                mask |= ties & (ties.cumsum(-1) <= counts - mask.sum(-1, keepdim=True))
-            return mask
-    return None
+    if not bool(shares.sum().isfinite()):  # no possible token, or NaN
+        return keys.new_tensor(torch.inf), torch.tensor(len(keys))
+    wide = keys.double()
+    bins = ((wide - wide.amin()) * _BINS_A_NAT).clamp_max_(_BINS - 1).long()
+    reached = torch.bincount(bins, shares, _BINS).cumsum(0)
+    own = min(int(torch.searchsorted(reached, least)), _BINS - 1)
+    among = (bins == own).nonzero()[:, 0]
+    ranked, order = keys[among].sort(stable=True)
+    before = reached[own - 1] if own else reached.new_zeros(())
+    at = (before + shares[among][order].cumsum(0) < least).sum().clamp_max_(len(among) - 1)
+    edge = ranked[at]
+    return edge, at - (ranked < edge).sum() + 1
 
 
 def keep_min_p(logits: torch.Tensor, share: float) -> torch.Tensor:
@@ -111,17 +130,22 @@ def keep_typical(logits: torch.Tensor, mass: float) -> torch.Tensor:
         return possible
     logprobs = logits.double().log_softmax(-1)  # (…, V)
     distance = (logprobs + _entropy(logprobs)).abs()
-    least = mass - exact_hit_tolerance(logits.dtype)
-    if logits.device.type == "cpu" and logits.numel() == logits.shape[-1]:
-        for width in (width for width in _HEADS if 4 * width <= logits.shape[-1]):  # no sort of all, as in top-p
-            near, order = distance.topk(width, dim=-1, largest=False)
-            edge = int((logprobs.gather(-1, order).exp().cumsum(-1) < least).sum())
-            if edge < width:
-                return (distance <= near[..., edge : edge + 1]) & possible
-    ranked, order = distance.sort(dim=-1, stable=True)
-    reached = logprobs.exp().gather(-1, order).cumsum(-1)
-    last = (reached < least).sum(-1, keepdim=True)
-    return (distance <= ranked.gather(-1, last.clamp_max(logits.shape[-1] - 1))) & possible
+    by = _edges_by_rows if _is_by_rows(logits) else _edges_by_sort
+    return (distance <= by(distance, logprobs.exp(), mass - exact_hit_tolerance(logits.dtype))) & possible
+
+
+def _edges_by_sort(keys: torch.Tensor, shares: torch.Tensor, least: float) -> torch.Tensor:
+    """The keys (…, 1) with which the shares, in the order of the keys (…, V) upwards, reach `least`, without a wait for a GPU."""
+    ranked, order = keys.sort(dim=-1, stable=True)
+    last = (shares.gather(-1, order).cumsum(-1) < least).sum(-1, keepdim=True)
+    return ranked.gather(-1, last.clamp_max(keys.shape[-1] - 1))
+
+
+def _edges_by_rows(keys: torch.Tensor, shares: torch.Tensor, least: float) -> torch.Tensor:
+    """The same, one row after another."""
+    goal, size = shares.new_tensor(least), keys.shape[-1]
+    pairs = zip(keys.reshape(-1, size), shares.reshape(-1, size), strict=True)
+    return torch.stack([_crossing(key, share, goal)[0] for key, share in pairs]).view(*keys.shape[:-1], 1)
 
 
 def keep_epsilon(logits: torch.Tensor, epsilon: float) -> torch.Tensor:

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -170,11 +172,29 @@ def test_a_wide_row_with_a_tie_at_the_edge_still_keeps_the_smallest_set():
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9, 0.99])
-def test_of_a_wide_rows_equal_tokens_at_the_edge_the_lower_index_is_kept_as_by_a_stable_sort(p, monkeypatch):
+def test_of_a_wide_rows_equal_tokens_at_the_edge_the_lower_index_is_kept_as_by_a_stable_sort(p):
     row = (3 * torch.randn(2, 4096, generator=torch.Generator().manual_seed(2))).bfloat16().float()  # many are equal
-    found = keep_top_p(row, p)
-    monkeypatch.setattr(filters, "_top_p_by_its_head", lambda logits, p: None)
-    assert torch.equal(found, keep_top_p(row, p))
+    assert torch.equal(keep_top_p(row, p), filters._top_p_by_sort(row, p))
+
+
+@pytest.mark.parametrize(
+    "row", [[0.0] * 6, [3.0] + [-math.inf] * 5, [-math.inf] * 6, [math.nan] * 6, [90.0, -90.0, 90.0, 0.0, 0.0, -1e-30]]
+)
+def test_rows_of_equal_impossible_or_far_logits_are_cut_as_by_a_sort(row):
+    logits = torch.tensor([row, [1.0, 2.0, 2.0, 0.5, 0.25, 2.0]])
+    for p in (0.0, 0.2, 0.5, 0.999):
+        kept, by_sort = keep_top_p(logits, p), filters._top_p_by_sort(logits, p) & (logits > -math.inf)
+        assert torch.equal(kept, by_sort)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.3, 8.0])
+def test_typical_tokens_found_row_by_row_are_those_of_a_sort(spread, monkeypatch):
+    logits = spread * torch.randn(2, 3, 5000, generator=torch.Generator().manual_seed(4))
+    logits[0, 0, :9] = -math.inf
+    found = [filters.keep_typical(logits, mass) for mass in (0.1, 0.9, 0.999)]
+    monkeypatch.setattr(filters, "_is_by_rows", lambda logits: False)
+    for mass, kept in zip((0.1, 0.9, 0.999), found, strict=True):
+        assert torch.equal(kept, filters.keep_typical(logits, mass))
 
 
 @pytest.mark.parametrize("k", [1, 10])

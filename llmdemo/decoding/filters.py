@@ -17,8 +17,8 @@ import torch
 from llmdemo.core.errors import UserError
 
 _BLOCK = 128
-_BINS, _BINS_A_NAT = 4096, 64
-"""Of logits, for the search of a filter's edge."""
+_HEAD, _BINS, _BINS_A_NAT = 256, 4096, 64
+"""For the search of a filter's edge: how many are looked through first; bins of logits."""
 
 
 def largest(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -82,31 +82,40 @@ def _top_p_by_rows(logits: torch.Tensor, p: float) -> torch.Tensor:
 def _top_p_of_row(logits: torch.Tensor, p: float) -> torch.Tensor:
     """The same (V,) of one row."""
     shares = (logits.double() - logits.amax().double()).exp()
-    least = (p - exact_hit_tolerance(logits.dtype)) * shares.sum()
-    edge, count = _crossing(-logits, shares, least)
-    mask, ties = logits > -edge, logits == -edge
-    return mask | (ties & (ties.cumsum(-1) <= count))
+    edge, count = _crossing(logits, shares, (p - exact_hit_tolerance(logits.dtype)) * shares.sum(), True)
+    mask = logits >= edge
+    if int(mask.sum()) > count:  # of those at the edge the first ones
+        mask, ties = logits > edge, logits == edge
+        mask |= ties & (ties.cumsum(-1) <= count - mask.sum())
+    return mask
 
 
-def _crossing(keys: torch.Tensor, shares: torch.Tensor, least: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(the key of the token with which `shares` (V,), in the order of `keys` (V,) upwards, reach `least`; how many tokens of
-    this key it takes). Of none where they do not reach it, the last one.
+def _crossing(
+    keys: torch.Tensor, shares: torch.Tensor, least: torch.Tensor, downwards: bool = False
+) -> tuple[torch.Tensor, int]:
+    """(the key of the token with which `shares` (V,), in the order of `keys` (V,), reach `least`; its number in that order,
+    from 1). The last one's where they do not reach it.
 
-    A sort of 50,000 keys costs more than all else that a lane does. Here only those in one of 4096 bins are sorted, the
-    one in which the sum crosses `least`; the keys' own order decides, so that the bins' edges do not matter.
+    A sort of 50,000 keys costs more than all else that a lane does. Where the first 256 are not enough, only the keys in one
+    of 4096 bins are sorted, the one in which the sum crosses `least`.
     """
+    if len(keys) > 4 * _HEAD:
+        ranked, order = keys.topk(_HEAD, largest=downwards)
+        at = int((shares[order].cumsum(0) < least).sum())
+        if at < _HEAD:
+            return ranked[at], at + 1
     if not bool(shares.sum().isfinite()):  # no possible token, or NaN
-        return keys.new_tensor(torch.inf), torch.tensor(len(keys))
+        return keys[-1], len(keys)
     wide = keys.double()
-    bins = ((wide - wide.amin()) * _BINS_A_NAT).clamp_max_(_BINS - 1).long()
+    apart = wide.amax() - wide if downwards else wide - wide.amin()
+    bins = (apart * _BINS_A_NAT).clamp_max_(_BINS - 1).long()
     reached = torch.bincount(bins, shares, _BINS).cumsum(0)
     own = min(int(torch.searchsorted(reached, least)), _BINS - 1)
     among = (bins == own).nonzero()[:, 0]
-    ranked, order = keys[among].sort(stable=True)
+    ranked, order = keys[among].sort(descending=downwards)
     before = reached[own - 1] if own else reached.new_zeros(())
-    at = (before + shares[among][order].cumsum(0) < least).sum().clamp_max_(len(among) - 1)
-    edge = ranked[at]
-    return edge, at - (ranked < edge).sum() + 1
+    at = min(int((before + shares[among][order].cumsum(0) < least).sum()), len(among) - 1)
+    return ranked[at], int((bins < own).sum()) + at + 1
 
 
 def keep_min_p(logits: torch.Tensor, share: float) -> torch.Tensor:

@@ -245,12 +245,32 @@ def fits(w) -> bool:
     )
 
 
-def _tiles(device: torch.device, width: int) -> dict[str, Tile]:
-    """How this device computes the products of a model of this width."""
-    if device.type != "cuda":  # as Triton's interpreter goes through them
-        return _SMALL_TILES
-    roomy = getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", 0) >= _SHARED
-    return _TILES[width >= _WIDE] if roomy else _SMALL_TILES
+class _Products:
+    """The products of a model of this width, as this device computes them."""
+
+    def __init__(self, device: torch.device, width: int):
+        self.can_follow, self._width = follows(device), width
+        roomy = device.type == "cuda" and (
+            getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", 0) >= _SHARED
+        )
+        self._tiles = _TILES[width >= _WIDE] if roomy else _SMALL_TILES
+        adding = [self._tiles[name] for name in ("out", "down")]
+        self.most_parts = max(width // tile.columns for tile in adding)
+        self.most_split = max(tile.split for tile in adding)
+
+    def parts(self, name: str) -> int:
+        """Into how many parts of columns this one's squares are."""
+        return self._width // self._tiles[name].columns
+
+    def __call__(self, kernel, name: str, outputs: int, *given) -> None:
+        tile = self._tiles[name]
+        split = (tile.split,) if kernel is _added else ()
+        kernel[(outputs // tile.columns * tile.split,)](
+            *(*given, tile.columns, tile.step, *split, tile.asked if self.can_follow else 0, self.can_follow),
+            num_warps=tile.warps,
+            num_stages=tile.stages,
+            **launch(self.can_follow),
+        )
 
 
 def layers(
@@ -277,26 +297,14 @@ def layers(
     scaled, attended = torch.empty_like(hidden), hidden.new_empty((rows, heads * dim))
     active = hidden.new_empty((rows, inner))
     row_tile, padded = max(_LEAST, triton.next_power_of_2(rows)), triton.next_power_of_2(width)
-    can_follow, tiles = follows(hidden.device), _tiles(hidden.device, width)
-    adding = [tiles["out"], tiles["down"]]
-    most_parts = max(width // tile.columns for tile in adding)
-    tile_of = (row_tile, triton.next_power_of_2(most_parts))
+    multiply = _Products(hidden.device, width)
+    can_follow = multiply.can_follow
+    tile_of = (row_tile, triton.next_power_of_2(multiply.most_parts))
     squares, partial = (
         hidden.new_empty(size * row_tile, dtype=torch.float32)
-        for size in (most_parts, width * max(tile.split for tile in adding))
+        for size in (multiply.most_parts, width * multiply.most_split)
     )
     arrived = hidden.new_empty(padded, dtype=torch.int32)
-
-    def multiply(kernel, name: str, outputs: int, *given) -> None:
-        tile = tiles[name]
-        split = (tile.split,) if kernel is _added else ()
-        kernel[(outputs // tile.columns * tile.split,)](
-            *(*given, tile.columns, tile.step, *split, tile.asked if can_follow else 0, can_follow),
-            num_warps=tile.warps,
-            num_stages=tile.stages,
-            **launch(can_follow),
-        )
-
     blocks = triton.cdiv(capacity, _MASKED)
     of_mask = (mask, parents, nodes, rows, capacity, blocks)
     entered = (tokens, w.embedding, w.layers[0][0], hidden, scaled, squares, arrived)
@@ -313,10 +321,10 @@ def layers(
         attention(keys[i], values[i], mask, nodes)
         of_out, of_down = ((norm, scaled, squares, partial, arrived, rows, width) for norm in (norm2, norms[i]))
         multiply(_added, "out", width, hidden, attended, output.weight, *of_out, heads * dim, row_tile)
-        of_gated = (active, rows, width // tiles["out"].columns, w.eps, inner, width)
+        of_gated = (active, rows, multiply.parts("out"), w.eps, inner, width)
         multiply(_gated, "gated", inner, scaled, squares, gate_up.weight, *of_gated, *tile_of)
         multiply(_added, "down", width, hidden, active, down.weight, *of_down, inner, row_tile)
-        parts = width // tiles["down"].columns
+        parts = multiply.parts("down")
     left = (hidden, w.norm, scaled, place, nodes, rows, w.eps, width, padded, row_tile, can_follow)
     _leave[(rows,)](*left, num_warps=4, **launch(can_follow))
     return scaled

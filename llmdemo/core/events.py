@@ -8,6 +8,7 @@ writing) is left for the next read, and skipped once another line follows it.
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -65,6 +66,17 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]
     """
     numbered, end = read_numbered(path, offset)
     return [event for _, event in numbered], end
+
+
+def every_event(path: Path) -> Iterator[dict[str, Any]]:
+    """All whole events of the file, in bounded memory; none where there is no file."""
+    offset = 0
+    while True:
+        events, end = read_events(path, offset)
+        yield from events
+        if end == offset:
+            return
+        offset = end
 
 
 def read_numbered(path: Path, offset: int = 0) -> tuple[list[tuple[int, dict[str, Any]]], int]:

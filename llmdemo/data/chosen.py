@@ -3,19 +3,20 @@
 What is held out stays the same, so that runs on the parent and on this version are judged on the same records.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
-from llmdemo.core.store import Home, whole_folder
+from llmdemo.core.store import Home
 from llmdemo.data.checks import answer_of, loose_hash
 from llmdemo.data.deduplication import digest_of, load_held
-from llmdemo.data.ingest import with_problems
-from llmdemo.data.library import DatasetInfo, Writer, folder_of, get_dataset, save_info, still_there
-from llmdemo.data.records import SCHEMAS, open_records, to_batch
-from llmdemo.data.versions import carry_measured, child_of, settled_info, share_beside
+from llmdemo.data.library import DatasetInfo, folder_of, get_dataset, still_there
+from llmdemo.data.records import Records, open_records, to_batch
+from llmdemo.data.versions import child_of, write_version
 
 _CHUNK = 1000
 
@@ -31,28 +32,19 @@ def choose_records(
     if not len(train):
         raise UserError("err_selection_none")
     parent, source = get_dataset(home, dataset_id), folder_of(home, dataset_id)
-    records = open_records(home, dataset_id)
-    indices = np.union1d(train, held)
-    is_held = np.isin(indices, held)
-    places = records.places[indices]
-    known = load_held(source).at(places)
-    known.held_out = is_held
+    records, known = open_records(home, dataset_id), load_held(source)
+    places = records.places[np.union1d(train, held)]
+    known.held_out = np.isin(np.arange(parent.records), records.places[held])
     known.digest = known.digest.copy()
+
+    def split(place: int, record: dict) -> None:
+        if len(held):
+            record["split"] = "eval" if known.held_out[place] else "train"
+        known.digest[place] = digest_of(record)
+
     info = replace(child_of(home, parent, change), source={**parent.source, "selection": recipe})
-    with whole_folder(home.datasets / info.dataset_id, home.tmp) as folder:
-        share_beside(source, folder)
-        with Writer(folder / "records.arrow", SCHEMAS[parent.task]) as writer:
-            for start in range(0, len(indices), _CHUNK):
-                part = records.rows(indices[start : start + _CHUNK])
-                for place, record in enumerate(part, start):
-                    if len(held):
-                        record["split"] = "eval" if is_held[place] else "train"
-                    known.digest[place] = digest_of(record)
-                writer.write(to_batch(part, parent.task))
-        key = carry_measured(source, folder, parent, load_held(source), {}, places, None)
-        info = settled_info(folder, info, known, parent, key)
-        save_info(folder, info)
-    return with_problems(home, info)
+    batches = _batches(open_records(home, dataset_id, everything=True), places, split)
+    return write_version(home, parent, info, batches, known, places)
 
 
 @still_there
@@ -68,21 +60,24 @@ def mend_labels(home: Home, dataset_id: str, changes: dict[int, str], drops: lis
     if not len(places):
         raise UserError("err_none_would_be_left")
     records = open_records(home, dataset_id, everything=True)
-    known = load_held(source).at(places)
+    known = load_held(source)
     known.digest, known.answer = known.digest.copy(), known.answer.copy()
+
+    def relabel(place: int, record: dict) -> None:
+        if (label := changes.get(place)) is not None:
+            record["label"] = label
+            known.digest[place] = digest_of(record)
+            known.answer[place] = loose_hash(answer_of(record))
+
     info = child_of(home, parent, say("data_change_labels", n=len(changes), dropped=len(set(drops))))
-    with whole_folder(home.datasets / info.dataset_id, home.tmp) as folder:
-        share_beside(source, folder)
-        with Writer(folder / "records.arrow", SCHEMAS[parent.task]) as writer:
-            for start in range(0, len(places), _CHUNK):
-                part = records.rows(places[start : start + _CHUNK])
-                for number, record in enumerate(part, start):
-                    if (label := changes.get(int(places[number]))) is not None:
-                        record["label"] = label
-                        known.digest[number] = digest_of(record)
-                        known.answer[number] = loose_hash(answer_of(record))
-                writer.write(to_batch(part, parent.task))
-        key = carry_measured(source, folder, parent, load_held(source), {}, places, None)
-        info = settled_info(folder, info, known, parent, key)
-        save_info(folder, info)
-    return with_problems(home, info)
+    return write_version(home, parent, info, _batches(records, places, relabel), known, places)
+
+
+def _batches(records: Records, places: np.ndarray, change: Callable[[int, dict], None]) -> Iterator[pa.RecordBatch]:
+    """The records at these places of all, each after `change(place, record)`."""
+    for start in range(0, len(places), _CHUNK):
+        chosen = places[start : start + _CHUNK]
+        part = records.rows(chosen)
+        for place, record in zip(chosen.tolist(), part, strict=True):
+            change(place, record)
+        yield to_batch(part, records.task)

@@ -8,6 +8,7 @@ Places count all records of a data set, kept or not, from 0: the index of `open_
 
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,7 +124,7 @@ def apply_filters(home: Home, dataset_id: str, filters: list[str]) -> DatasetInf
     with whole_folder(home.datasets / info.dataset_id, home.tmp) as folder:
         for file in source.iterdir():
             if file.name != "info.json" and not file.name.startswith("."):
-                share_file(file, folder / file.name)
+                _share_file(file, folder / file.name)
         save_info(folder, info)
     return with_problems(home, info)
 
@@ -135,7 +136,7 @@ def _checked(filters) -> list[str]:
     return [code.name for code in FLAGS if code.name in filters]
 
 
-def share_file(file: Path, target: Path) -> None:
+def _share_file(file: Path, target: Path) -> None:
     """The same immutable content under another path: a link where the file system has them, else a copy."""
     try:
         os.link(file, target)
@@ -143,11 +144,11 @@ def share_file(file: Path, target: Path) -> None:
         shutil.copyfile(file, target)
 
 
-def share_beside(source: Path, folder: Path) -> None:
+def _share_beside(source: Path, folder: Path) -> None:
     """What a version with other records takes over of its parent: the rows that make none, and how each row was made."""
-    share_file(source / "left_out.arrow", folder / "left_out.arrow")
+    _share_file(source / "left_out.arrow", folder / "left_out.arrow")
     if (source / MADE).exists():
-        share_file(source / MADE, folder / MADE)
+        _share_file(source / MADE, folder / MADE)
 
 
 # ---- records ----
@@ -196,7 +197,6 @@ def _check_places(info: DatasetInfo, places) -> None:
 
 def _rewrite(home, parent: DatasetInfo, change: str, edits: dict, drops: np.ndarray, tokenizer) -> DatasetInfo:
     source = folder_of(home, parent.dataset_id)
-    info = child_of(home, parent, change)
     keep = np.setdiff1d(np.arange(parent.records), drops)
     if not len(keep):
         raise UserError("err_none_would_be_left")
@@ -204,13 +204,34 @@ def _rewrite(home, parent: DatasetInfo, change: str, edits: dict, drops: np.ndar
     for place, record in edits.items():
         one = Held.of([record], [int(held.line[place])], to_batch([record], parent.task))
         held = Held.joined([held.at(np.arange(place)), one, held.at(np.arange(place + 1, len(held)))])
+    batches = _changed_batches(source, edits, drops, parent.task)
+    return write_version(home, parent, child_of(home, parent, change), batches, held, keep, edits, tokenizer)
+
+
+def write_version(
+    home: Home,
+    parent: DatasetInfo,
+    info: DatasetInfo,
+    batches: Iterable[pa.RecordBatch],
+    held: Held,
+    places: np.ndarray,
+    edits: dict[int, dict] | None = None,
+    tokenizer=None,
+) -> DatasetInfo:
+    """Writes the version `info` of `parent` with these batches of records, checks it anew, and returns what is known of it.
+
+    held: of all the parent's records as they are now, once the batches have been read; places: of the records that stay.
+    edits: {place: record} whose texts are others; their tokens are measured again if `tokenizer` is that of the parent.
+    Raises UserError where the checks would leave nothing.
+    """
+    source = folder_of(home, parent.dataset_id)
     with whole_folder(home.datasets / info.dataset_id, home.tmp) as folder:
-        share_beside(source, folder)
+        _share_beside(source, folder)
         with Writer(folder / "records.arrow", SCHEMAS[parent.task]) as writer:
-            for batch in _changed_batches(source, edits, drops, parent.task):
+            for batch in batches:
                 writer.write(batch)
-        key = carry_measured(source, folder, parent, held, edits, keep, tokenizer)
-        info = settled_info(folder, info, held.at(keep), parent, key)
+        key = _carry_measured(source, folder, parent, held, edits or {}, places, tokenizer)
+        info = _settled_info(folder, info, held.at(places), parent, key)
         save_info(folder, info)
     return with_problems(home, info)
 
@@ -235,7 +256,7 @@ def _changed_batches(source: Path, edits: dict, drops: np.ndarray, task: str):
             yield conformed(batch, task)
 
 
-def carry_measured(source, folder, parent, held, edits, keep, tokenizer) -> str | None:
+def _carry_measured(source, folder, parent, held, edits, keep, tokenizer) -> str | None:
     """Takes over the parent's measurement where the tokenizer is the same (or nothing was edited); returns its key."""
     old = measure.read_measured(source, parent.measured) if parent.measured else None
     if old is None:
@@ -256,7 +277,7 @@ def carry_measured(source, folder, parent, held, edits, keep, tokenizer) -> str 
     return parent.measured
 
 
-def settled_info(folder: Path, info: DatasetInfo, held: Held, parent: DatasetInfo, key: str | None) -> DatasetInfo:
+def _settled_info(folder: Path, info: DatasetInfo, held: Held, parent: DatasetInfo, key: str | None) -> DatasetInfo:
     """The info with all that follows from the records in `folder`."""
     found = deduplicate(folder, held, info.task, info.filters)
     if not found.kept.any():
@@ -352,7 +373,7 @@ def merge_datasets(home: Home, settings: Settings, dataset_ids: list[str], name:
             raise_if_gone(home, dataset_ids, error)
             raise
         Writer(folder / "left_out.arrow", LEFT_OUT).close()
-        info = settled_info(folder, info, held, info, None)
+        info = _settled_info(folder, info, held, info, None)
         save_info(folder, info)
     return with_problems(home, info)
 

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from llmdemo.core.errors import UserError
-from llmdemo.core.events import read_events
+from llmdemo.core.events import every_event, read_events
 from llmdemo.core.spaces import hub_endpoint
 from llmdemo.core.store import Home, read_json, write_json
 from llmdemo.runs import bundle
@@ -118,7 +118,7 @@ def _tell(folder: RunFolder, offset: int) -> int:
 
 
 def _ended(folder: RunFolder) -> bool:
-    return any(event["type"] == "end" for event in read_events(folder.events)[0])
+    return any(event["type"] == "end" for event in every_event(folder.events))
 
 
 def _say(**figures: object) -> None:
@@ -128,8 +128,7 @@ def _say(**figures: object) -> None:
 def _send_back(folder: RunFolder, work: Path) -> int:
     from huggingface_hub import HfApi
 
-    events = read_events(folder.events)[0] if folder.events.is_file() else []
-    done = any(event["type"] == "end" and event.get("state") == "completed" for event in events)
+    done = any(event["type"] == "end" and event.get("state") == "completed" for event in every_event(folder.events))
     _say(phase="sending")
     path = bundle.export(folder, work / "run.zip", with_model=done, with_checkpoint=not done and folder.can_go_on())
     HfApi(endpoint=hub_endpoint(), token=os.environ["HF_TOKEN"]).upload_file(

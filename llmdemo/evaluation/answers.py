@@ -47,6 +47,14 @@ def identity(entry) -> str:
     return digest.hexdigest()[:16]
 
 
+def told_models(entries: list) -> list[dict]:
+    """The models of an evaluation, as its result names them."""
+    return [
+        {"id": entry.id, "title": entry.title, "identity": identity(entry), "parameters": entry.parameters}
+        for entry in entries
+    ]
+
+
 def precision_of(spec: Spec, entry) -> torch.dtype:
     """fp32, in which a row's answer does not depend on its batch; for large models on a GPU the fast type."""
     if spec.precision != "auto":

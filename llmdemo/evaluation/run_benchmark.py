@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from llmdemo.core.store import Home
-from llmdemo.evaluation.answers import chunks, identity, loaded, precision_of, tell_part
+from llmdemo.evaluation.answers import chunks, identity, loaded, precision_of, tell_part, told_models
 from llmdemo.evaluation.benchmark import FIGURES, choice_logprobs, cut_to, marks, written
 from llmdemo.evaluation.benchmark_files import Question, read
 from llmdemo.evaluation.folder import Kept
@@ -121,10 +121,7 @@ def _told(
     return {
         "kind": "benchmark",
         "shape": spec.benchmark.shape,
-        "models": [
-            {"id": each.id, "title": each.title, "identity": identity(each), "parameters": each.parameters}
-            for each in entries
-        ],
+        "models": told_models(entries),
         "data": {"name": spec.benchmark.name, "content_hash": spec.benchmark.key},
         "records": len(records),
         "figures": [_figure(key, records, len(entries), spec.split_seed) for key in keys],

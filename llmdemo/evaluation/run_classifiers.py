@@ -11,7 +11,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.core.store import Home
 from llmdemo.data.labels import Classes, merge_labels, spelling
 from llmdemo.evaluation import baselines, class_metrics, classifier
-from llmdemo.evaluation.answers import FORMAT, chunks, identity, loaded, precision_of
+from llmdemo.evaluation.answers import FORMAT, chunks, identity, loaded, precision_of, told_models
 from llmdemo.evaluation.folder import Kept
 from llmdemo.evaluation.heldout import HeldOut, held_out, run_config
 from llmdemo.evaluation.job import Job
@@ -40,10 +40,7 @@ def run_classifiers(job: Job, home: Home, spec: Spec) -> dict:
         job.next_phase()
         probabilities, cut = _probabilities(job, home, entry, held, texts, labels, spec)
         told += _about_cuts(entry, cut, spec)
-        models.append(
-            {"id": entry.id, "title": entry.title, "identity": identity(entry), "parameters": entry.parameters}
-            | _described(truth, probabilities, labels, positive)
-        )
+        models.append(_described(truth, probabilities, labels, positive))
         for record, shares in zip(records, probabilities, strict=True):
             record["predicted"].append(labels[int(shares.argmax())])
             record["probability"].append(round(float(shares.max()), 4))
@@ -54,7 +51,7 @@ def run_classifiers(job: Job, home: Home, spec: Spec) -> dict:
         "data": {"name": held.records.info.name, "content_hash": held.records.info.content_hash},
         "records": len(truth),
         "train_records": len(held.train),
-        "models": models,
+        "models": [about | figures for about, figures in zip(told_models(entries), models, strict=True)],
         "baselines": small,
         "notes": notes(home, spec, held, entries) + _about_data(truth, classes) + told,
         "seed": spec.seed,

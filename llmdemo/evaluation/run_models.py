@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 
 from llmdemo.core.store import Home
-from llmdemo.evaluation.answers import answers_of, identity, kept_of
+from llmdemo.evaluation.answers import answers_of, kept_of, told_models
 from llmdemo.evaluation.compare import record_of, summary, text_record
 from llmdemo.evaluation.heldout import HeldOut, example, held_out, overlap
 from llmdemo.evaluation.job import Job
@@ -73,10 +73,7 @@ def _records(held: HeldOut, sides: list[list[dict]], spec: Spec) -> list[dict]:
 def _result(home: Home, spec: Spec, held: HeldOut, entries: list, records: list[dict], judged: dict | None) -> dict:
     return {
         "kind": spec.kind,
-        "models": [
-            {"id": entry.id, "title": entry.title, "identity": identity(entry), "parameters": entry.parameters}
-            for entry in entries
-        ],
+        "models": told_models(entries),
         "data": {"name": held.records.info.name, "content_hash": held.records.info.content_hash},
         "records": len(records),
         "figures": summary(records, len(entries), spec.split_seed),

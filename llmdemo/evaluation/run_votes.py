@@ -12,7 +12,7 @@ import numpy as np
 from llmdemo.arena.vote_state import VoteState
 from llmdemo.arena.voter_agreement import agreement
 from llmdemo.core.errors import UserError
-from llmdemo.core.events import read_events
+from llmdemo.core.events import every_event
 from llmdemo.core.store import Home, child
 from llmdemo.evaluation.job import Job
 from llmdemo.evaluation.judging import judge_all
@@ -54,14 +54,10 @@ def read_vote(home: Home, vote_id: str) -> VoteState:
     log = child(home.votes, vote_id) / "events.jsonl"
     if not log.is_file():
         raise UserError("err_vote_none")
-    state, offset = VoteState(), 0
-    while True:
-        events, end = read_events(log, offset)
-        for event in events:
-            state.apply(event)
-        if end == offset:
-            return state
-        offset = end
+    state = VoteState()
+    for event in every_event(log):
+        state.apply(event)
+    return state
 
 
 def voted_records(state: VoteState) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from llmdemo.core.events import EventWriter, read_events
+from llmdemo.core.events import EventWriter, every_event
 
 RECORDS = "records.jsonl"
 
@@ -63,13 +63,9 @@ class Log:
 
 def read_lines(path: Path) -> Iterator[dict]:
     """The records' lines, in the order of being made; what is torn or damaged is passed over."""
-    offset = 0
-    while True:
-        events, end = read_events(path, offset)
-        yield from (event for event in events if event.get("type") == "record" and isinstance(event.get("number"), int))
-        if end == offset:
-            return
-        offset = end
+    for event in every_event(path):
+        if event["type"] == "record" and isinstance(event.get("number"), int):
+            yield event
 
 
 def highest(lines: list[dict], share: float) -> set[int]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from llmdemo.core.errors import UserError
-from llmdemo.core.events import read_events
+from llmdemo.core.events import every_event
 from llmdemo.core.store import Home, object_or_empty
 from llmdemo.knowledge.classes import CLASSES
 from llmdemo.settings.knowledge import ProbeSpec
@@ -19,14 +19,7 @@ _RESULT = {"content_hash": str, "asked": int, "records": int, "counts": dict}
 
 def lines(path: Path) -> list[dict]:
     """What records.jsonl holds of each record; what is torn or damaged is passed over, and so asked again by a resume."""
-    found, offset = [], 0
-    while path.is_file():
-        events, end = read_events(path, offset)
-        found += [each for each in events if each.get("type") == "record" and _is_whole(each)]
-        if end == offset:
-            break
-        offset = end
-    return found
+    return [each for each in every_event(path) if each["type"] == "record" and _is_whole(each)]
 
 
 def _is_whole(line: dict) -> bool:

@@ -125,11 +125,11 @@ def fit(votes: Votes, strengths: np.ndarray, covariates: np.ndarray, *, draws: i
     )
 
 
-def maximise(features: np.ndarray, counts: np.ndarray, start: np.ndarray | None = None, ridge: float = RIDGE):
+def maximise(features: np.ndarray, counts: np.ndarray, start: np.ndarray | None = None):
     """(B, P + 1): for each of B tables of votes the coefficients of P features and eta, by Newton's method.
 
     features: (U, P), one row for each kind of comparison; counts: (B, U, 3), votes for left, right, tie;
-    start: (P + 1,) to begin at; ridge: precision of the normal prior on every parameter.
+    start: (P + 1,) to begin at. The prior on every parameter is normal, with precision RIDGE.
     """
     size = features.shape[1] + 1
     found = np.tile(np.zeros(size) if start is None else start, (len(counts), 1))  # (B, P + 1)
@@ -137,8 +137,8 @@ def maximise(features: np.ndarray, counts: np.ndarray, start: np.ndarray | None 
     total = counts.sum(axis=2)  # (B, U)
     for _ in range(_STEPS):
         slope, bend = _derivatives(features, squares, counts, total, found)
-        slope -= ridge * found
-        bend += ridge * np.eye(size)
+        slope -= RIDGE * found
+        bend += RIDGE * np.eye(size)
         step = np.linalg.solve(bend, slope[:, :, None])[:, :, 0]  # (B, P + 1)
         longest = np.abs(step).max(axis=1, keepdims=True)
         found += step / np.maximum(1.0, longest / _LONGEST_STEP)

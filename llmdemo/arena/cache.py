@@ -164,11 +164,6 @@ class ModelCache:
         self._beside = 0
         self._let_go()
 
-    def forget(self, model_id: str) -> None:
-        """Drops a model that is gone or has changed; a run that uses it still ends well."""
-        with self._lock:
-            self._models = {key: value for key, value in self._models.items() if key[0] != model_id}
-
     def _take(self, key) -> Loaded | None:
         with self._lock:
             loaded = self._models.pop(key, None)

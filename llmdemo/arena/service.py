@@ -86,15 +86,18 @@ class Request:
 
 
 class Arena:
-    """One for the app. `decode` and `load_model` are replaced in tests only. `keep`: see ModelCache."""
+    """One for the app. `load_model`, and `_decode`, which stands for the engine, are given in tests only. `keep`: see ModelCache."""
 
     def __init__(
-        self, home: Home, settings: Settings, decode: Callable | None = None, load_model: Callable | None = None,
+        self,
+        home: Home,
+        settings: Settings,
+        load_model: Callable | None = None,
         keep: Callable[[], Collection[str]] = lambda: (),
-    ):  # fmt: skip
+    ):
         self._home = home
         self._limits = settings
-        self._decode = decode
+        self._decode: Callable | None = None
         self._cache = ModelCache(load_model or StepModels().load)
         self._rewards = RewardModels(home, self._cache)
         self._shared = SharedComparisons()

@@ -64,8 +64,16 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]
     Lines that are not JSON objects are skipped, halves of surrogate pairs become question marks; a last line without
     its end is left for the next read. At most 8 MiB are read a call: call again while the offset grows.
     """
-    numbered, end = read_numbered(path, offset)
-    return [event for _, event in numbered], end
+    try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            data = file.read(_LARGEST_READ)
+    except FileNotFoundError:
+        return [], offset
+    end = data.rfind(b"\n") + 1
+    if end == 0 and len(data) == _LARGEST_READ:
+        end = len(data)  # a line longer than a read is no event of ours
+    return [event for line in data[:end].split(b"\n") if (event := _parse(line))], offset + end
 
 
 def every_event(path: Path) -> Iterator[dict[str, Any]]:
@@ -77,25 +85,6 @@ def every_event(path: Path) -> Iterator[dict[str, Any]]:
         if end == offset:
             return
         offset = end
-
-
-def read_numbered(path: Path, offset: int = 0) -> tuple[list[tuple[int, dict[str, Any]]], int]:
-    """As `read_events`, each event with its id: the byte after it, which is the offset to go on from."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(offset)
-            data = file.read(_LARGEST_READ)
-    except FileNotFoundError:
-        return [], offset
-    end = data.rfind(b"\n") + 1
-    if end == 0 and len(data) == _LARGEST_READ:
-        end = len(data)  # a line longer than a read is no event of ours
-    found, position = [], offset
-    for line in data[:end].split(b"\n"):
-        position += len(line) + 1
-        if event := _parse(line):
-            found.append((position, event))
-    return found, offset + end
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

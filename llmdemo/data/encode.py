@@ -96,11 +96,9 @@ def encode_preference(record: dict, tokenizer, max_length: int | None) -> tuple[
     return next(encode_many([record], tokenizer, max_length))
 
 
-def encode_classify(text: str, tokenizer, max_length: int | None, label: int | None = None) -> Encoded:
+def encode_classify(text: str, tokenizer, max_length: int | None) -> Encoded:
     """The text with the special tokens that the tokenizer itself adds, cut at `max_length`; no token labels."""
-    row = next(_encode_classes([{"text": text, "label": None}], tokenizer, max_length, []))
-    row.label = label
-    return row
+    return next(_encode_classes([{"text": text, "label": None}], tokenizer, max_length, []))
 
 
 def encode_documents(texts: Iterable[str], tokenizer) -> Iterator[list[int]]:

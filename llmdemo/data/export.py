@@ -38,9 +38,7 @@ _SHAREGPT = {"user": "human", "assistant": "gpt", "system": "system", "tool": "o
 
 
 @still_there
-def export_dataset(
-    home: Home, dataset_id: str, folder: Path, shape: str | None = None, format_: str = "jsonl", should_stop=None
-) -> Path:
+def export_dataset(home: Home, dataset_id: str, folder: Path, shape: str | None = None, format_: str = "jsonl") -> Path:
     """Writes the kept records into a file of `folder`, named after the data set; returns its path.
 
     shape is one of SHAPES for its task (None: the first), format_ one of FORMATS. Raises UserError when the shape
@@ -62,7 +60,7 @@ def export_dataset(
     handle, part = tempfile.mkstemp(dir=folder, prefix=".export.")
     os.close(handle)
     try:
-        rows = partial(_rows, records, shape, format_ in ("csv", "tsv"), should_stop)
+        rows = partial(_rows, records, shape, format_ in ("csv", "tsv"))
         _WRITERS[format_](Path(part), rows)
         os.replace(part, target)
     except BaseException:
@@ -71,12 +69,10 @@ def export_dataset(
     return target
 
 
-def _rows(records: Records, shape: str, flat: bool, should_stop) -> Iterator[dict]:
+def _rows(records: Records, shape: str, flat: bool) -> Iterator[dict]:
     convert = _CONVERT[shape]
     fixed = any(records.splits())
-    for number, record in enumerate(records):
-        if should_stop and number % 1000 == 0 and should_stop():
-            raise UserError("err_export_stopped")
+    for record in records:
         row = convert(record)
         if flat and shape == "preference" and len(record["messages"]) == 1:
             row["prompt"] = record["messages"][0]["content"]

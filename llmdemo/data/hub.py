@@ -162,16 +162,14 @@ def add_from_hub(
     )
 
 
-def stream_rows(
-    settings: Settings, hub_id: str, config: str | None, split: str | None, rows: int, should_stop=None
-) -> Iterator[Batch]:
+def stream_rows(settings: Settings, hub_id: str, config: str | None, split: str | None, rows: int) -> Iterator[Batch]:
     """The first `rows` rows of a data set of the hub ("owner/name") or of a local folder, as they are. Raises UserError."""
     local = Path(hub_id).is_absolute()
     if local and not Path(hub_id).is_dir():
         raise UserError("err_no_folder", hub_id=hub_id[:200])
     revision = None if local else hub_info(hub_id)["revision"]
     ask = {"id": hub_id, "config": config, "split": split, "revision": revision, "rows": rows, "local": local}
-    return _stream(ask, settings.max_upload_bytes, should_stop)
+    return _stream(ask, settings.max_upload_bytes, None)
 
 
 def hub_info(hub_id: str, revision: str | None = None) -> dict:

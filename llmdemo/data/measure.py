@@ -208,9 +208,6 @@ def measure_tokens(
     tokenizer,
     max_length: int = DEFAULT_MAX_LENGTH,
     loss_on: str = "response",
-    *,
-    progress=None,
-    should_stop=None,
 ) -> DatasetInfo:
     """The data set's info with `tokens` for this tokenizer; measures it unless that was done before.
 
@@ -221,7 +218,7 @@ def measure_tokens(
     check_tokenizer(tokenizer)
     key = measure_key(tokenizer, max_length, loss_on)
     if not (folder / f"measured-{key}.arrow").exists():
-        _measure_file(folder, info, tokenizer, max_length, loss_on, progress, should_stop)
+        _measure_file(folder, info, tokenizer, max_length, loss_on)
     kept = kept_mask(column(read_checks(folder), "flags"), info.filters)
     measured = read_measured(folder, key)
     assert measured is not None, "it was there or has just been written"
@@ -231,16 +228,12 @@ def measure_tokens(
     return replace(info, tokens=tokens, measured=key)
 
 
-def _measure_file(folder, info, tokenizer, max_length, loss_on, progress, should_stop) -> None:
+def _measure_file(folder, info, tokenizer, max_length, loss_on) -> None:
     reader = open_arrow(folder / "records.arrow")
     meter = Meter(folder, info.task, tokenizer, max_length, loss_on)
     try:
         for number in range(reader.num_record_batches):
-            if should_stop and should_stop():
-                raise Stopped()
             meter.add(reader.get_batch(number).to_pylist())
-            if progress:
-                progress((number + 1) / reader.num_record_batches, say("data_working_tokens"))
         meter.finish()
     except BaseException:
         meter.discard()

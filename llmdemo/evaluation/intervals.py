@@ -12,7 +12,7 @@ _Z = 1.959963984540054
 _MOST_CELLS = 4_000_000
 
 
-def wilson(successes: float, trials: int, z: float = _Z) -> tuple[float, float] | None:
+def wilson(successes: float, trials: int) -> tuple[float, float] | None:
     """(low, high) of the score interval of a binomial share (Wilson 1927); None without trials.
 
     `successes` may count a tie as a half. A half varies less than a coin does, so the interval is then a little wide.
@@ -20,9 +20,9 @@ def wilson(successes: float, trials: int, z: float = _Z) -> tuple[float, float] 
     if trials <= 0:
         return None
     share = successes / trials
-    middle = share + z * z / (2 * trials)
-    reach = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    scale = 1 + z * z / trials
+    middle = share + _Z**2 / (2 * trials)
+    reach = _Z * math.sqrt(share * (1 - share) / trials + _Z**2 / (4 * trials * trials))
+    scale = 1 + _Z**2 / trials
     return max(0.0, (middle - reach) / scale), min(1.0, (middle + reach) / scale)
 
 

@@ -9,7 +9,7 @@ from llmdemo.jobs.kinds import Kind, hub_kind, model_kind, worker_of
 from llmdemo.jobs.seen import Mark
 from llmdemo.jobs.service import Jobs
 from llmdemo.jobs.states import ACTIVE, COMPLETED
-from llmdemo.jobs.status import JobStatus, NumberedEvent
+from llmdemo.jobs.status import JobStatus
 from llmdemo.jobs.view import JobsOfKind
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "JobsOfKind",
     "Kind",
     "Mark",
-    "NumberedEvent",
     "hub_kind",
     "model_kind",
     "worker_of",

@@ -1,13 +1,11 @@
-"""What can be seen of jobs: status, events as a stream, log, history. Changes nothing."""
+"""What can be seen of jobs: status, digest, log, history. Changes nothing."""
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from llmdemo.core.errors import UserError
-from llmdemo.core.events import read_numbered
 from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, child, folder_bytes
 from llmdemo.jobs import log as logs
@@ -16,7 +14,7 @@ from llmdemo.jobs.folder import JobFolder
 from llmdemo.jobs.kinds import Kind
 from llmdemo.jobs.reader import Readers
 from llmdemo.jobs.states import FINAL
-from llmdemo.jobs.status import JobStatus, NumberedEvent, status_of
+from llmdemo.jobs.status import JobStatus, status_of
 from llmdemo.jobs.supervisor import Supervisor
 from llmdemo.jobs.table import Job, Table
 
@@ -90,37 +88,6 @@ class JobsSeen:
         _, kind = self._job(job_id)
         with self._readers.of(self.folder(kind, job_id).path, kind.digest).digest() as digest:
             yield digest
-
-    def events_after(self, job_id: str, after: int = 0) -> tuple[list[NumberedEvent], int]:
-        """The events after the one with the id `after` (0: from the beginning), and the id to ask after next.
-
-        An id that the file does not reach (it was replaced) is taken as 0. Call again while the id grows.
-        """
-        _, kind = self._job(job_id)
-        path = self.folder(kind, job_id).events
-        after = max(0, int(after))
-        with suppress(FileNotFoundError):
-            after = after if after <= path.stat().st_size else 0
-        numbered, end = read_numbered(path, after)
-        return [{"id": each, "event": event} for each, event in numbered], end
-
-    async def follow(self, job_id: str, after: int = 0, every: float = 0.5) -> AsyncIterator[NumberedEvent]:
-        """The events after the one with the id `after` as they come, until the job has ended and all were given.
-
-        Looks each `every` seconds. A job that is resumed later is followed anew, from the last id.
-        """
-        while True:
-            over = (await asyncio.to_thread(self.status, job_id))[
-                "state"
-            ] in FINAL  # before the events: they come first
-            events, reached = await asyncio.to_thread(self.events_after, job_id, after)
-            for event in events:
-                yield event
-            if over and reached == after:
-                return
-            if reached == after:
-                await asyncio.sleep(every)
-            after = reached
 
     def log_tail(self, job_id: str, lines: int = 200) -> str:
         """The last lines of what the job's processes printed."""

@@ -7,7 +7,6 @@ from typing import Any, TypedDict
 
 from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say, unpack
-from llmdemo.jobs.digest import Event
 from llmdemo.jobs.folder import JobFolder
 from llmdemo.jobs.kinds import Kind
 from llmdemo.jobs.reader import Reader
@@ -44,14 +43,6 @@ class JobStatus(TypedDict):
     can_delete: bool
     figures: dict[str, Any]
     """What its kind's digest shows: phase, progress, eta_seconds, notes, and the kind's own."""
-
-
-class NumberedEvent(TypedDict):
-    """An event of a stream."""
-
-    id: int
-    """Where to go on from: ask for the events after this one."""
-    event: Event
 
 
 def status_of(kind: Kind, job: Job, folder: JobFolder, reader_of: Callable[[], Reader], queue: list[str]) -> JobStatus:

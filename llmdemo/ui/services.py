@@ -183,13 +183,10 @@ class Tokenizers:
             return self._kept[key]
 
 
-def make_services(
-    settings: Settings, *, access: Access | None = None, command=None, spare: "Spare | None" = None
-) -> Services:
+def make_services(settings: Settings, *, access: Access | None = None, spare: "Spare | None" = None) -> Services:
     """The services of the home folder in `settings`. Starts fetching the starter model in the background.
 
-    `access` says who may do what; without it everybody is an owner. `command` replaces the worker's command line
-    (tests); `spare` starts workers, and has one ready. Raises UserError when the home folder cannot be written.
+    `access` says who may do what; without it everybody is an owner; `spare` starts workers, and has one ready. Raises UserError when the home folder cannot be written.
     """
     from llmdemo.elsewhere import Elsewhere
     from llmdemo.evaluation import Evaluations
@@ -209,7 +206,7 @@ def make_services(
     starter = StarterFetch(home)
     starter.start()
     jobs = Jobs(home, settings, spare.launch) if spare else Jobs(home, settings)
-    runs = Runs(jobs, command=command)
+    runs = Runs(jobs)
     evaluations = Evaluations(jobs, runs)
     generations = Generations(jobs)
     maps = Maps(jobs)

@@ -22,6 +22,7 @@ from llmdemo.data import (
     token_view,
     view_record,
 )
+from llmdemo.data.measure import Meter
 from llmdemo.models.classifier_eos import append_eos
 
 PAIRS = [("What is two and two?", "Four."), ("Name a colour.", "Blue, for example."), ("Say hi in French.", "Salut !")]
@@ -296,10 +297,14 @@ def test_a_new_name_given_while_tokens_are_counted_stays(home, settings, write, 
     info = add_dataset(home, settings, write("a.json", SHAPES["alpaca"]), "old")
     assert info.tokens is None
 
-    def progress(share, what):
-        rename_dataset(home, info.dataset_id, "new")
+    finish = Meter.finish
 
-    measure_tokens(home, info.dataset_id, tokenizer, progress=progress)
+    def renamed_meanwhile(meter):
+        rename_dataset(home, info.dataset_id, "new")
+        return finish(meter)
+
+    monkeypatch.setattr(Meter, "finish", renamed_meanwhile)
+    measure_tokens(home, info.dataset_id, tokenizer)
     found = get_dataset(home, info.dataset_id)
     assert found.name == "new" and found.tokens["total"] > 0
 

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.events import read_events
 from llmdemo.jobs import Jobs, JobsOfKind, Kind
 from tests.waiting import until
 
@@ -14,6 +15,7 @@ WORKER = """
 import sys, time
 from pathlib import Path
 from llmdemo.core.errors import UserError
+from llmdemo.core.events import read_events
 from llmdemo.jobs import JobFolder
 from llmdemo.jobs.worker import Worker, perform, read_secret
 
@@ -77,8 +79,8 @@ def test_it_goes_from_the_queue_to_completed_with_progress_log_and_events(texts)
     assert reached(texts, job_id, "completed", "failed")["state"] == "completed", texts.log_tail(job_id)
     assert lines(texts, job_id) == [f"text {n} True" for n in range(5)]
     assert "it writes 5" in texts.log_tail(job_id)
-    told = [each["event"] for each in texts.jobs.events_after(job_id)[0] if each["event"]["type"] == "progress"]
-    assert [event["done"] for event in told] == [1, 2, 3, 4, 5]
+    events, _ = read_events(texts.path_of(job_id) / "events.jsonl")
+    assert [event["done"] for event in events if event["type"] == "progress"] == [1, 2, 3, 4, 5]
     assert [each["state"] for each in texts.jobs.history(job_id)] == ["queued", "starting", "running", "completed"]
     with pytest.raises(UserError, match="completed generation cannot be resumed"):
         texts.resume(job_id)

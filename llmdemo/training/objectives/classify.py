@@ -36,6 +36,7 @@ _PASS_TOKENS = {True: 32, False: 4096}
 elsewhere."""
 _EVALUATED = {True: 64, False: 32}
 """Texts of one pass of an evaluation, or batch_size if that is more: in one row, else."""
+_SAMPLES = 4
 _LONGEST = 100_000  # tokenizers without a limit of their own say 1e30
 
 
@@ -288,6 +289,6 @@ def _of_other_texts(way: int, end: int) -> str:
     return say("note_judged_at_end", way=way, end=end)
 
 
-def _one_a_class(classes: np.ndarray, most: int = 4) -> list[int]:
+def _one_a_class(classes: np.ndarray) -> list[int]:
     """The first row of each of the first classes."""
-    return [int(i) for i in np.unique(classes, return_index=True)[1][:most]]
+    return [int(i) for i in np.unique(classes, return_index=True)[1][:_SAMPLES]]

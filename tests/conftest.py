@@ -198,6 +198,13 @@ def settings(home) -> Settings:
     return Settings(home=home.root, min_free_bytes=0)
 
 
+@pytest.fixture
+def starter(home, tiny_model_folder) -> str:
+    """The id of the starter model, in whose place is the tiny one."""
+    shutil.copytree(tiny_model_folder, home.models / "starter")
+    return "starter"
+
+
 @pytest.fixture(scope="session")
 def starter_home() -> Home:
     """A home folder with the real starter model, kept between test runs in the user's cache folder."""

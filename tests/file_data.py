@@ -3,12 +3,11 @@
 `Maker.request(base)` gives one (method, path, headers, body), drawn from a seed. `CountingHost` is the other host.
 """
 
-import http.server
 import json
 import random
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+
+from tests.local_server import LocalServer
 
 META = {"_type": "gradio.FileData"}
 ENDPOINTS = (
@@ -18,38 +17,18 @@ ENDPOINTS = (
 SERVER_FUNCTIONS = ("models", "warm", "stop", "python", "retry", "process_example", "preprocess")
 
 
-class CountingHost:
-    """An HTTP server on loopback that answers everything with 200 and counts."""
+class CountingHost(LocalServer):
+    """A server on loopback that answers everything with 200 and counts."""
+
+    protocol = "HTTP/1.0"
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        super().__init__()
 
-    @contextmanager
-    def serving(self) -> Iterator[str]:
-        asked = self.asked
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                asked.append(self.path)
-                self.send_response(200)
-                self.send_header("content-length", "2")
-                self.end_headers()
-                self.wfile.write(b"ok")
-
-            do_HEAD = do_POST = do_GET
-
-            def log_message(self, *_) -> None:
-                pass
-
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join(10)
+    def answer(self, handler) -> None:
+        self.asked.append(handler.path)
+        self.send(handler, 200, b"ok")
 
 
 class Maker:

@@ -4,50 +4,24 @@ import shutil
 
 import pytest
 
+from tests.conftest import make_llama
+
 
 @pytest.fixture
-def arena(home, settings, tiny_model_folder):
+def arena(home, settings, starter):
     """An Arena that knows the tiny model as "starter" and, with other weights, as a finished run."""
     from llmdemo.arena import Arena
 
-    shutil.copytree(tiny_model_folder, home.models / "starter")
     return Arena(home, settings)
 
 
 @pytest.fixture
-def second_model(home, tiny_model_folder, make_tiny_llama) -> str:
+def second_model(home, tiny_model_folder, tiny_tokenizer) -> str:
     """The id of a model with the same tokenizer and other weights."""
     folder = home.runs / "run-20260101-000000-abcdef" / "model"
     shutil.copytree(tiny_model_folder, folder)
-    make_tiny_llama(seed=1).save_pretrained(folder)
+    make_llama(len(tiny_tokenizer), seed=1).save_pretrained(folder)
     return "run-20260101-000000-abcdef"
-
-
-@pytest.fixture
-def make_tiny_llama(tiny_tokenizer):
-    """make_tiny_llama(seed) → a Llama for the tiny tokenizer, as the shared fixture's but with another seed."""
-    import torch
-    from transformers import AutoModelForCausalLM, LlamaConfig
-
-    def make(seed: int):
-        torch.manual_seed(seed)
-        config = LlamaConfig(
-            vocab_size=len(tiny_tokenizer),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=256,
-            bos_token_id=1,
-            eos_token_id=2,
-            pad_token_id=2,
-            tie_word_embeddings=True,
-            initializer_range=0.15,
-        )
-        return AutoModelForCausalLM.from_config(config).eval()
-
-    return make
 
 
 @pytest.fixture

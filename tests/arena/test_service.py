@@ -14,7 +14,7 @@ from llmdemo.arena.response import ResponseAccumulator
 from llmdemo.core.errors import UserError
 from llmdemo.decoding import decode_lanes
 from llmdemo.models import starter
-from tests.conftest import own_model
+from tests.conftest import make_llama, own_model
 
 SETTINGS = {"max_new_tokens": 12, "temperature": 1.0, "num_beams": 3, "seed": 5}
 
@@ -241,9 +241,9 @@ def test_a_kept_step_answers_as_its_model_without_a_folder_and_is_loaded_ahead(a
         last(arena.compare(f"{kept_steps}@3", "Hello", SETTINGS))
 
 
-def test_a_model_that_has_changed_answers_anew(arena, prefills, second_model, home, make_tiny_llama):
+def test_a_model_that_has_changed_answers_anew(arena, prefills, second_model, home, tiny_tokenizer):
     before = run(arena, model_ids=second_model)
-    make_tiny_llama(seed=3).save_pretrained(home.runs / second_model / "model")
+    make_llama(len(tiny_tokenizer), seed=3).save_pretrained(home.runs / second_model / "model")
     after = run(arena, model_ids=second_model)
     assert len(prefills) == 2 and "shared" not in after[-1]
     assert [e["i"] for e in before if e["type"] == "token"] != [e["i"] for e in after if e["type"] == "token"]
@@ -294,8 +294,8 @@ def test_what_only_the_model_knows_ends_the_run_with_a_sentence(arena, changes, 
     assert words in end["message"] and end["hint"]
 
 
-def test_a_model_whose_logits_are_nan_is_refused_and_the_next_request_works(arena, second_model, home, make_tiny_llama):
-    broken = make_tiny_llama(seed=2)
+def test_a_model_whose_logits_are_nan_is_refused_and_the_next_request_works(arena, second_model, home, tiny_tokenizer):
+    broken = make_llama(len(tiny_tokenizer), seed=2)
     with torch.no_grad():
         broken.model.norm.weight.fill_(math.nan)
     broken.save_pretrained(home.runs / second_model / "model")

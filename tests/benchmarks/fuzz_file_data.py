@@ -38,14 +38,14 @@ def main() -> int:
     options = parser.parse_args()
     safehttpx.is_public_ip = lambda ip: True
     host = CountingHost()
-    with tempfile.TemporaryDirectory() as scratch, host.serving() as address:
+    with tempfile.TemporaryDirectory() as scratch:
         tiny_model(Path(scratch) / "home" / "models" / "starter")
         services = make_services(Settings(home=Path(scratch) / "home", min_free_bytes=0))
         page = build(services)
         take_away(options.layers)
         _, url, _ = page.launch(server_name="127.0.0.1", prevent_thread_lock=True, **launch_options(services))
         begun = time.monotonic()
-        maker = Maker(options.seed, address, max(page.fns) + 1, list(page.blocks))
+        maker = Maker(options.seed, host.address, max(page.fns) + 1, list(page.blocks))
         statuses = send(url, maker, options.requests)
         time.sleep(1)  # what was accepted is still being taken from the queue
         seconds = time.monotonic() - begun

@@ -17,14 +17,15 @@ from llmdemo import prepare
 from llmdemo.core.store import Home, new_id, write_json
 from llmdemo.data.ingest import add_dataset
 from llmdemo.evaluation import Evaluations
+from llmdemo.evaluation.worker import work
 from llmdemo.jobs import Jobs
 from llmdemo.settings import Settings
 from llmdemo.training.worker import main as train
 from tests.browser.conftest import running_app
 from tests.browser.steps import LONGEST, SECONDS, compare, tab, until
 from tests.conftest import own_model
-from tests.evaluation.conftest import evaluate_here
 from tests.waiting import over
+from tests.workers import in_this_process
 
 pytestmark = pytest.mark.slow
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
@@ -83,7 +84,7 @@ def worked(tiny_model_folder, tmp_path_factory):
     texts = "".join(f"{'spam' if n % 3 == 0 else 'ham'}\tnumber {n} wins\n" for n in range(60))
     (folder / "texts.tsv").write_text(texts)
     settings = Settings(home=home.root, min_free_bytes=0)
-    with Evaluations(Jobs(home, settings, evaluate_here(home))) as evaluations:
+    with Evaluations(Jobs(home, settings, in_this_process(work, home))) as evaluations:
         for name in ("texts.tsv", "sums.json"):
             dataset_id = add_dataset(home, settings, folder / name, name).dataset_id
             run_id = trained(home, dataset_id=dataset_id, max_steps=4, max_length=64, rank=8)

@@ -3,9 +3,7 @@
 import json
 import re
 import shutil
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from playwright.sync_api import expect
@@ -13,6 +11,7 @@ from playwright.sync_api import expect
 from llmdemo.core.store import write_json
 from tests.browser.conftest import running_app
 from tests.browser.steps import late_answer
+from tests.evaluation.conftest import JudgeServer
 
 pytestmark = pytest.mark.slow
 
@@ -108,27 +107,11 @@ def test_models_are_compared_and_a_classifier_is_tried(app, open_page, tmp_path)
 
 @contextmanager
 def judge_with(right: str):
-    """(address, keys it was sent) of an endpoint that answers to one key alone."""
-    keys = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_):
-            return
-
-        def do_POST(self):
-            self.rfile.read(int(self.headers["Content-Length"]))
-            keys.append(str(self.headers.get("Authorization")).removeprefix("Bearer "))
-            content = json.dumps({"choices": [{"message": {"content": "[RESULT] A: 4, B: 4"}}]}).encode()
-            self.send_response(200 if keys[-1] == right else 401)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/v1", keys
-    server.shutdown()
-    server.server_close()
+    """(address, Authorization headers it was sent) of an endpoint that answers to one key alone."""
+    server = JudgeServer()
+    server.say = lambda _: "[RESULT] A: 4, B: 4" if server.keys[-1] == f"Bearer {right}" else 401
+    yield server.url, server.keys
+    server.close()
 
 
 def test_a_corrected_key_goes_to_its_own_judge_and_to_no_other(app, open_page, tmp_path):
@@ -158,7 +141,7 @@ def test_a_corrected_key_goes_to_its_own_judge_and_to_no_other(app, open_page, t
         expect(page.locator("#evaluate-result").get_by_text("refused the key")).to_have_count(0)
         expect(page.locator("#evaluate-result").get_by_text("judged by m")).to_be_visible()
         expect(page.locator("#evaluate-result")).to_contain_text("done")
-        assert set(ones) == {"sk-wrong", "sk-right"} and set(twos) == {"sk-other"}
+        assert set(ones) == {"Bearer sk-wrong", "Bearer sk-right"} and set(twos) == {"Bearer sk-other"}
         assert "sk-" not in page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, location.href])")
         assert page.errors == []
 

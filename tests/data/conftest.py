@@ -1,13 +1,10 @@
-"""A tiny fast tokenizer, trained in place, and a home folder: nothing from the network."""
+"""A tiny fast tokenizer, trained in place: nothing from the network."""
 
 import json
 
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
-
-from llmdemo.core.store import Home
-from llmdemo.settings import Settings
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}{% endfor %}"
@@ -46,16 +43,6 @@ def make_tokenizer(template=CHATML, trim_offsets=False, eos="<|im_end|>"):
 @pytest.fixture(scope="session")
 def tokenizer():
     return make_tokenizer()
-
-
-@pytest.fixture
-def home(tmp_path):
-    return Home(tmp_path / "home").prepare()
-
-
-@pytest.fixture
-def settings(home):
-    return Settings(home=home.root)
 
 
 @pytest.fixture

@@ -35,28 +35,28 @@ class JobsHub(PushHub):
         refused = next((said for start, said in self.refusals.items() if path.startswith(start)), None)
         if not path.startswith("/api/jobs") or refused:
             if refused:
-                handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
-                return self._send(handler, refused[0], {"error": refused[1]})
+                self.body_of(handler)
+                return self.send(handler, refused[0], {"error": refused[1]})
             return super().answer(handler)
         token = (handler.headers.get("Authorization") or "").removeprefix("Bearer ")
-        body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+        body = self.body_of(handler)
         if token not in self.tokens:
-            return self._send(handler, 401, {"error": "Invalid credentials in Authorization header"})
+            return self.send(handler, 401, {"error": "Invalid credentials in Authorization header"})
         parts = path.strip("/").split("/")[2:]
         if parts == ["hardware"]:
-            return self._send(handler, 200, OFFERS)
+            return self.send(handler, 200, OFFERS)
         if parts[0] != self.tokens[token]:
-            return self._send(handler, 403, {"error": "Forbidden"})
+            return self.send(handler, 403, {"error": "Forbidden"})
         if len(parts) == 1:
-            return self._send(handler, 200, self._begin(json.loads(body)) if body else self._listed(handler.path))
+            return self.send(handler, 200, self._begin(json.loads(body)) if body else self._listed(handler.path))
         if parts[1] not in self.jobs:
-            return self._send(handler, 404, {"error": "Job not found"})
+            return self.send(handler, 404, {"error": "Job not found"})
         if parts[2:] == ["logs"]:
             return self._log(handler, parts[1])
         if parts[2:] == ["cancel"]:
             self.cancelled.append(parts[1])
             self.jobs[parts[1]]["stage"] = "CANCELED"
-        return self._send(handler, 200, self._info(parts[1]))
+        return self.send(handler, 200, self._info(parts[1]))
 
     def _begin(self, spec):
         hub_id = f"{HUB_ID}{len(self.jobs)}"
@@ -99,7 +99,7 @@ class JobsHub(PushHub):
         """What there is so far; a client that follows asks again until the job is over."""
         events = [{"timestamp": "2026-11-29T10:00:00.000Z", "data": line} for line in self.jobs[hub_id]["lines"]]
         text = "".join(f"data: {json.dumps(event)}\n\n" for event in events)
-        self._send(handler, 200, text.encode(), {"Content-Type": "text/event-stream"})
+        self.send(handler, 200, text.encode(), {"Content-Type": "text/event-stream"})
 
     def _model(self, path, value, token):
         code, answer = super()._model(path, value, token)

@@ -9,12 +9,13 @@ import pytest
 from llmdemo.core.errors import UserError
 from llmdemo.core.store import read_json
 from llmdemo.elsewhere import Elsewhere, hub_jobs, worker
-from llmdemo.jobs import JobFolder, Jobs
+from llmdemo.jobs import Jobs
 from llmdemo.models import catalog
 from llmdemo.runs import Runs
 from tests.elsewhere.test_worker import bundle
 from tests.publish.conftest import TOKEN
 from tests.waiting import over, until
+from tests.workers import in_this_process
 
 
 @pytest.fixture
@@ -23,11 +24,7 @@ def here(home, settings, monkeypatch):
     monkeypatch.setattr(worker, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(worker.parcel, "app", lambda: b"app")
 
-    def launch(argv, folder, env, log, token, secret):
-        worker.work(JobFolder(folder), home, secret)
-        return 0, ""
-
-    jobs = Jobs(home, settings, launch)
+    jobs = Jobs(home, settings, in_this_process(worker.work, home))
     with Elsewhere(jobs, Runs(jobs)) as service:
         yield service
 

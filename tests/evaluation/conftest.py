@@ -4,15 +4,17 @@ import inspect
 import json
 import shutil
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from llmdemo import data
 from llmdemo.evaluation.folder import EvaluationFolder, evaluations_folder
 from llmdemo.evaluation.job import Job
+from llmdemo.evaluation.worker import work
 from llmdemo.settings.judge import JudgeSpec
 from tests.conftest import own_model
+from tests.local_server import LocalServer
+from tests.workers import in_this_process
 
 SECOND = "run-20260101-000000-abcdef"
 CLASSIFIER = "run-20260102-000000-abcdef"
@@ -31,12 +33,11 @@ def add(home, settings, tmp_path):
 
 
 @pytest.fixture
-def models(home, tiny_model_folder):
+def models(home, starter, tiny_model_folder):
     """("starter", a run's id): the same tokenizer, other weights."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    shutil.copytree(tiny_model_folder, home.models / "starter")
     folder = home.runs / SECOND / "model"
     shutil.copytree(tiny_model_folder, folder)
     model = AutoModelForCausalLM.from_pretrained(folder)
@@ -82,32 +83,23 @@ def at(server, **more) -> JudgeSpec:
     return JudgeSpec.from_value({"kind": "endpoint", "url": server.url, "model": "m", "timeout": 5, **more})
 
 
-class JudgeServer:
+class JudgeServer(LocalServer):
     """Answers as `say(body)` says: a text, an int (a status), "hang", bytes (sent as they are), or (status, headers, bytes).
 
     A generator's pieces are written as they come, with nothing around them: a whole answer, headers and all.
     """
 
+    protocol = "HTTP/1.0"
+
     def __init__(self):
         self.say = lambda body: "[RESULT] A: 3, B: 3"
         self.asked, self.keys = [], []
         self.release = threading.Event()
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_):
-                return
-
-            def do_POST(self):
-                server.answer(self)
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        super().__init__()
+        self.url += "/v1"
 
     def answer(self, handler):
-        body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+        body = json.loads(self.body_of(handler))
         self.asked.append(body)
         self.keys.append(handler.headers.get("Authorization"))
         said = self.say(body)
@@ -117,19 +109,11 @@ class JudgeServer:
         if inspect.isgenerator(said):
             return self._write(handler, said)
         if isinstance(said, int):
-            handler.send_response(said)
-            handler.send_header("Location", "http://127.0.0.1:9/")
-            handler.send_header("Content-Length", "0")
-            return handler.end_headers()
+            return self.send(handler, said, b"", {"Location": "http://127.0.0.1:9/"})
         status, headers, content = said if isinstance(said, tuple) else (200, {}, said)
         if isinstance(content, str):
-            content = json.dumps({"choices": [{"message": {"content": content}}]}).encode()
-        handler.send_response(status)
-        for name, value in headers.items():
-            handler.send_header(name, value)
-        handler.send_header("Content-Length", str(len(content)))
-        handler.end_headers()
-        handler.wfile.write(content)
+            content = {"choices": [{"message": {"content": content}}]}
+        self.send(handler, status, content, headers)
 
     def _write(self, handler, pieces):
         handler.close_connection = True
@@ -143,8 +127,7 @@ class JudgeServer:
 
     def close(self):
         self.release.set()
-        self._server.shutdown()
-        self._server.server_close()
+        super().close()
 
 
 @pytest.fixture
@@ -156,23 +139,9 @@ def judge_server(monkeypatch):
     server.close()
 
 
-def evaluate_here(home):
-    """What starts a worker: here a thread of this process, which has ended when the start returns."""
-    from llmdemo.evaluation.folder import EvaluationFolder
-    from llmdemo.evaluation.worker import work
-
-    def launch(argv, folder, env, log, token, secret):
-        thread = threading.Thread(target=work, args=(EvaluationFolder(folder), home, secret), daemon=True)
-        thread.start()
-        thread.join()
-        return 0, ""
-
-    return launch
-
-
 @pytest.fixture
 def work_here(home):
-    return evaluate_here(home)
+    return in_this_process(work, home)
 
 
 @pytest.fixture

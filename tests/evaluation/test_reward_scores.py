@@ -2,7 +2,6 @@
 as what chooses best of n."""
 
 import json
-import shutil
 
 import pytest
 
@@ -53,12 +52,9 @@ def test_a_number_is_the_models_own_on_the_row_of_training_whatever_else_is_in_t
         assert value == pytest.approx(float(by_hand), abs=1e-4) == scorer.scores([turns], [answer])[0]
 
 
-def test_best_of_n_by_a_reward_model_is_the_answer_with_the_highest_number(
-    home, settings, tiny_model_folder, reward_model
-):
+def test_best_of_n_by_a_reward_model_is_the_answer_with_the_highest_number(home, settings, starter, reward_model):
     from llmdemo.arena import Arena
 
-    shutil.copytree(tiny_model_folder, home.models / "starter")
     arena = Arena(home, settings)
     lanes = [{"strategy": "best_of_n", "num_return_sequences": 6, "reward_model_id": RUN}]
     common = {"max_new_tokens": 12, "precision": "fp32", "lanes": lanes}

@@ -1,7 +1,6 @@
 """A home folder with a tiny model, forty sums and the fake worker, on which experiments can be opened and closed."""
 
 import dataclasses
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -53,11 +52,10 @@ class Bench:
 
 
 @pytest.fixture
-def bench(home, settings, tiny_model_folder, alpaca_file, tiny_tokenizer, monkeypatch):
+def bench(home, settings, starter, alpaca_file, tiny_tokenizer, monkeypatch):
     monkeypatch.setattr(jobs_service, "_BUSY_SECONDS", 0.05)  # the tests' runs last milliseconds
     monkeypatch.setattr(jobs_service, "_IDLE_SECONDS", 0.1)
     monkeypatch.setattr(experiments_service, "_EVERY_SECONDS", 0.05)
-    shutil.copytree(tiny_model_folder, home.models / "starter")
     info = add_dataset(home, settings, alpaca_file, "sums", tokenizer=tiny_tokenizer)
     bench = Bench(home, settings, info.dataset_id)
     yield bench

@@ -108,9 +108,8 @@ RUN = "run-20260101-000000-abcdef"
 
 
 @pytest.fixture
-def finished(home, tiny_model_folder):
+def finished(home, starter, tiny_model_folder):
     """A run whose model is the starter with one matrix doubled."""
-    shutil.copytree(tiny_model_folder, home.models / "starter")
     target = home.runs / RUN / "model"
     shutil.copytree(tiny_model_folder, target)
     (target / "origin.json").write_text(json.dumps({"source": "run", "base": "starter"}))

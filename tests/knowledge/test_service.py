@@ -1,22 +1,15 @@
 """The job: what it refuses, what it leaves, a stop and a resume."""
 
 import json
-import shutil
 
 import pytest
 
 from llmdemo import data
 from llmdemo.core.errors import UserError
-from llmdemo.core.events import read_events
-from llmdemo.core.store import write_json
-from llmdemo.jobs import JobFolder, Jobs
+from llmdemo.jobs import Jobs
 from llmdemo.knowledge import Probes, ask, worker
 from llmdemo.settings.knowledge import ProbeSpec
-
-
-@pytest.fixture
-def starter(home, tiny_model_folder):
-    shutil.copytree(tiny_model_folder, home.models / "starter")
+from tests.workers import last_event, waiting_job
 
 
 @pytest.fixture
@@ -51,11 +44,8 @@ def test_only_conversations_have_questions(probes, starter, home, settings, tmp_
 def test_a_stop_keeps_what_was_asked_and_a_resume_asks_the_rest(home, settings, starter, facts, monkeypatch):
     monkeypatch.setattr(worker, "BATCH", 8)
     monkeypatch.setenv("LLMDEMO_HOME", str(home.root))
-    folder = JobFolder(home.root / "probes" / "probe-20260101-000000-abcdef")
-    folder.path.mkdir(parents=True)
-    about = {"id": folder.path.name, "name": "x", "created": ""}
     spec = ProbeSpec.from_dict({"dataset_id": facts, "prompts": 1, "samples": 1, "shots": 2})
-    write_json(folder.path / "config.json", {"spec": spec.to_dict(), "probe": about})
+    folder = waiting_job(home.root / "probes" / "probe-20260101-000000-abcdef", "probe", spec)
     asked = []
 
     def answered(self, indices, pairs, tell):
@@ -70,7 +60,7 @@ def test_a_stop_keeps_what_was_asked_and_a_resume_asks_the_rest(home, settings, 
 
     monkeypatch.setattr(ask.Asker, "asked", answered)
     worker.work(folder, home)
-    assert read_events(folder.events)[0][-1]["state"] == "stopped"
+    assert last_event(folder)["state"] == "stopped"
     folder.stop.unlink()
     worker.work(folder, home)
     assert asked == [8, 8, 8, 4], "what was asked is not asked again, the long poem not at all"

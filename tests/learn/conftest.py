@@ -45,8 +45,7 @@ class Bench:
 
 
 @pytest.fixture
-def bench(home, settings, tiny_model_folder, tiny_tokenizer, tmp_path):
-    shutil.copytree(tiny_model_folder, home.models / "starter")
+def bench(home, settings, starter, tiny_model_folder, tiny_tokenizer, tmp_path):
     return Bench(home, settings, tiny_model_folder, tiny_tokenizer, tmp_path)
 
 

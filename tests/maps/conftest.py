@@ -1,22 +1,14 @@
 """A tiny model, a small data set of two kinds of record, and a way to run a job's work in this process."""
 
 import json
-import shutil
 
 import pytest
 
 from llmdemo import data
-from llmdemo.core.events import read_events
-from llmdemo.core.store import write_json
 from llmdemo.jobs import JobFolder
 from llmdemo.maps import worker
 from llmdemo.settings.maps import MapSpec
-
-
-@pytest.fixture
-def starter(home, tiny_model_folder):
-    shutil.copytree(tiny_model_folder, home.models / "starter")
-    return "starter"
+from tests.workers import last_event, waiting_job
 
 
 @pytest.fixture
@@ -34,11 +26,7 @@ def job(home, monkeypatch):
     monkeypatch.setenv("LLMDEMO_HOME", str(home.root))
 
     def make(**values) -> JobFolder:
-        folder = JobFolder(home.root / "maps" / "map-20260101-000000-abcdef")
-        folder.path.mkdir(parents=True)
-        about = {"id": folder.path.name, "name": "x", "created": ""}
-        write_json(folder.path / "config.json", {"spec": MapSpec.from_dict(values).to_dict(), "map": about})
-        return folder
+        return waiting_job(home.root / "maps" / "map-20260101-000000-abcdef", "map", MapSpec.from_dict(values))
 
     return make
 
@@ -49,6 +37,6 @@ def done(home):
 
     def work(folder: JobFolder) -> dict:
         worker.work(folder, home)
-        return read_events(folder.events)[0][-1]
+        return last_event(folder)
 
     return work

@@ -3,18 +3,18 @@
 import base64
 import hashlib
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from tests.local_server import LocalServer
+
 TOKEN = "hf_goodgoodgoodgood"
 SHA = "0123456789abcdef0123456789abcdef01234567"
 
 
-class PushHub:
+class PushHub(LocalServer):
     """`repos` {"owner/name": {path: bytes}}; `private` says which of them are; `uploads` are the files that were sent."""
 
     def __init__(self):
@@ -27,37 +27,17 @@ class PushHub:
         self.break_uploads = 0
         self.refuse_commits = 0
         self.seen_tokens: set[str] = set()
-        hub = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_):
-                return
-
-            def handle_any(self):
-                hub.answer(self)
-
-            do_GET = do_HEAD = do_POST = do_PUT = handle_any
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def close(self):
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__()
 
     def answer(self, handler):
         path = unquote(urlsplit(handler.path).path)
         if path.startswith("/blobs/"):
             return self._take_blob(handler, path.rpartition("/")[2])
-        body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+        body = self.body_of(handler)
         token = (handler.headers.get("Authorization") or "").removeprefix("Bearer ")
         self.seen_tokens.add(token)
         if token not in self.tokens:
-            return self._send(handler, 401, {"error": "Invalid credentials in Authorization header"})
+            return self.send(handler, 401, {"error": "Invalid credentials in Authorization header"})
         value = json.loads(body) if body[:1] == b"{" and b"\n" not in body.strip() else body
         for start, act in (
             ("/api/whoami-v2", self._whoami),
@@ -68,9 +48,9 @@ class PushHub:
             ("/verify", lambda *_: (200, {})),
         ):
             if path.startswith(start):
-                return self._send(handler, *act(path, value, token))
+                return self.send(handler, *act(path, value, token))
         if path.endswith("/info/lfs/objects/batch"):
-            return self._send(handler, *self._batch(path, value, token))
+            return self.send(handler, *self._batch(path, value, token))
         return self._resolve(handler, path)
 
     def _whoami(self, path, value, token):
@@ -142,25 +122,15 @@ class PushHub:
         assert hashlib.sha256(data).hexdigest() == oid
         self.blobs[oid] = data
         self.uploads.append(oid)
-        self._send(handler, 200, {})
+        self.send(handler, 200, {})
 
     def _resolve(self, handler, path):
         parts = path.removeprefix("/spaces").strip("/").split("/")
         data = self.repos.get("/".join(parts[:2]), {}).get("/".join(parts[4:])) if len(parts) > 4 else None
         if data is None:
-            return self._send(handler, 404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound"})
+            return self.send(handler, 404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound"})
         headers = {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": SHA}
-        self._send(handler, 200, data, headers)
-
-    def _send(self, handler, code, value, headers=None):
-        data = value if isinstance(value, bytes) else json.dumps(value).encode()
-        handler.send_response(code)
-        for name, text in {"Content-Type": "application/json", **(headers or {})}.items():
-            handler.send_header(name, text)
-        handler.send_header("Content-Length", str(len(data)))
-        handler.end_headers()
-        if handler.command != "HEAD":
-            handler.wfile.write(data)
+        self.send(handler, 200, data, headers)
 
 
 @pytest.fixture

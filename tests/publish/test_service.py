@@ -14,6 +14,7 @@ from llmdemo.publish import Pushes, worker
 from llmdemo.publish.card import Facts, card
 from llmdemo.publish.curves import draw_curves
 from tests.waiting import until
+from tests.workers import in_this_process
 
 TOKEN = "hf_goodgoodgoodgood"
 CURVES = {
@@ -63,14 +64,7 @@ def run_id(home, tiny_model_folder):
 @pytest.fixture
 def pushes(home, settings):
     """With workers in this process."""
-
-    def launch(argv, folder, env, log, token, secret):
-        thread = threading.Thread(target=worker.work, args=(JobFolder(folder), home, secret), daemon=True)
-        thread.start()
-        thread.join()
-        return 0, ""
-
-    with Pushes(Jobs(home, settings, launch), Runs()) as service:
+    with Pushes(Jobs(home, settings, in_this_process(worker.work, home)), Runs()) as service:
         yield service
 
 

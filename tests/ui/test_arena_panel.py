@@ -48,12 +48,9 @@ def questions(arena, guests_only, settings):
 
 
 @pytest.fixture
-def arena(home, settings, tiny_model_folder):
-    import shutil
-
+def arena(home, settings, starter):
     from llmdemo.arena import Arena
 
-    shutil.copytree(tiny_model_folder, home.models / "starter")
     return Arena(home, replace(settings, max_new_tokens=16))
 
 

@@ -1,7 +1,6 @@
 """The evaluate panel's functions and endpoints over a tiny model, as its scripts and other scripts call them."""
 
 import json
-import threading
 
 import pytest
 from gradio_client import Client, handle_file
@@ -9,13 +8,13 @@ from gradio_client.exceptions import AppError
 
 from llmdemo.core.errors import UserError
 from llmdemo.evaluation import Evaluations
-from llmdemo.evaluation.folder import EvaluationFolder
 from llmdemo.evaluation.worker import work
 from llmdemo.ui import evaluate_api
 from llmdemo.ui.endpoints import of_endpoints
 from llmdemo.ui.evaluate_pages import EvaluatePages
 from tests.ui.conftest import by_name
 from tests.waiting import over, until
+from tests.workers import in_this_process
 
 ENDPOINTS = {"/evaluate", "/evaluation_status", "/evaluation_records", "/list_evaluations", "/stop_evaluation",
              "/resume_evaluation", "/cross_validate", "/classify"}  # fmt: skip
@@ -25,13 +24,7 @@ ENDPOINTS = {"/evaluate", "/evaluation_status", "/evaluation_records", "/list_ev
 def client(services, server):
     """A client of a server whose evaluations run in this process."""
 
-    def launch(argv, folder, env, log, token, secret):
-        thread = threading.Thread(target=work, args=(EvaluationFolder(folder), services.home, secret), daemon=True)
-        thread.start()
-        thread.join()
-        return 0, ""
-
-    services.runs.jobs._supervisor._start_process = launch
+    services.runs.jobs._supervisor._start_process = in_this_process(work, services.home)
     client = Client(server, verbose=False)
     yield client
     client.close()

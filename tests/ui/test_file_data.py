@@ -21,9 +21,8 @@ def host(monkeypatch):
     """The counting host; Gradio's own check, which refuses private addresses, takes loopback for the world."""
     monkeypatch.setattr(safehttpx, "is_public_ip", lambda ip: True)
     counting = CountingHost()
-    with counting.serving() as address:
-        counting.address = address
-        yield counting
+    yield counting
+    counting.close()
 
 
 @pytest.fixture

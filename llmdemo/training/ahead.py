@@ -6,7 +6,7 @@ Nothing here may start a GPU: which one it is to be, the worker learns with the 
 import importlib
 import importlib.util
 
-import accelerate  # noqa: F401
+import accelerate
 import accelerate.state  # noqa: F401
 import safetensors.numpy  # noqa: F401
 import torch.optim  # noqa: F401

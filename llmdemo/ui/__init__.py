@@ -6,6 +6,6 @@ import os
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-from llmdemo.ui import quick_import  # noqa: E402
+from llmdemo.ui import quick_import
 
 quick_import.install()

@@ -17,12 +17,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from llmdemo.arena import Arena  # noqa: E402
-from llmdemo.core.store import Home  # noqa: E402
-from llmdemo.decoding import decode_lanes  # noqa: E402
-from llmdemo.models import catalog, load  # noqa: E402
-from llmdemo.settings import Settings  # noqa: E402
-from llmdemo.ui.event_streams import EventStream  # noqa: E402
+from llmdemo.arena import Arena
+from llmdemo.core.store import Home
+from llmdemo.decoding import decode_lanes
+from llmdemo.models import catalog, load
+from llmdemo.settings import Settings
+from llmdemo.ui.event_streams import EventStream
 
 PROMPT = "Why is the sky blue? Explain it to a child, in a few sentences, and then name three other blue things."
 

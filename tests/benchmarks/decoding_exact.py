@@ -19,7 +19,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from llmdemo.decoding import DecodeSettings, decode_lanes  # noqa: E402
+from llmdemo.decoding import DecodeSettings, decode_lanes
 
 NEAR = 1e-4
 

@@ -23,12 +23,12 @@ import transformers
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from llmdemo.decoding import DecodeSettings, decode_lanes  # noqa: E402
-from llmdemo.decoding.backend import difference, forward_for, fused_weights  # noqa: E402
-from llmdemo.decoding.graphs import GraphRun, StaticForward, kernels_for  # noqa: E402
-from llmdemo.decoding.past import ModelForward  # noqa: E402
-from llmdemo.decoding.run import Run  # noqa: E402
-from llmdemo.models import load as _attention_as_in_the_app  # noqa: E402, F401
+from llmdemo.decoding import DecodeSettings, decode_lanes
+from llmdemo.decoding.backend import difference, forward_for, fused_weights
+from llmdemo.decoding.graphs import GraphRun, StaticForward, kernels_for
+from llmdemo.decoding.past import ModelForward
+from llmdemo.decoding.run import Run
+from llmdemo.models import load as _attention_as_in_the_app  # noqa: F401
 
 CONFIGS = {
     "tiny": dict(

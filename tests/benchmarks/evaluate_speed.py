@@ -21,16 +21,16 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from llmdemo import data  # noqa: E402
-from llmdemo.core.store import Home  # noqa: E402
-from llmdemo.data.encode import encode_prompt  # noqa: E402
-from llmdemo.decoding.backend import fused_weights  # noqa: E402
-from llmdemo.decoding.prompts import greedy  # noqa: E402
-from llmdemo.evaluation.answers import BATCH, chunks  # noqa: E402
-from llmdemo.evaluation.heldout import example, held_out  # noqa: E402
-from llmdemo.models import catalog, load  # noqa: E402
-from llmdemo.settings import Settings  # noqa: E402
-from llmdemo.settings.evaluation import Spec  # noqa: E402
+from llmdemo import data
+from llmdemo.core.store import Home
+from llmdemo.data.encode import encode_prompt
+from llmdemo.decoding.backend import fused_weights
+from llmdemo.decoding.prompts import greedy
+from llmdemo.evaluation.answers import BATCH, chunks
+from llmdemo.evaluation.heldout import example, held_out
+from llmdemo.models import catalog, load
+from llmdemo.settings import Settings
+from llmdemo.settings.evaluation import Spec
 
 SAMPLE = Path(__file__).resolve().parents[2] / "assets" / "sample-messages.json"
 

@@ -27,13 +27,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-import pyarrow as pa  # noqa: E402
-import pyarrow.parquet as pq  # noqa: E402
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from llmdemo.core.errors import UserError  # noqa: E402
-from llmdemo.core.store import Home  # noqa: E402
-from llmdemo.data import add_dataset, delete_dataset, get_dataset, open_records  # noqa: E402
-from llmdemo.settings import Settings  # noqa: E402
+from llmdemo.core.errors import UserError
+from llmdemo.core.store import Home
+from llmdemo.data import add_dataset, delete_dataset, get_dataset, open_records
+from llmdemo.settings import Settings
 
 HANG_SECONDS = 5.0
 SNIPPETS = [

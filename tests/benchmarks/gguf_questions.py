@@ -25,9 +25,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-from llmdemo.decoding.engine import end_tokens  # noqa: E402
-from llmdemo.serving.export_worker import round_weights  # noqa: E402
-from llmdemo.serving.gguf_write import write_gguf  # noqa: E402
+from llmdemo.decoding.engine import end_tokens
+from llmdemo.serving.export_worker import round_weights
+from llmdemo.serving.gguf_write import write_gguf
 
 SCRIPT = ROOT / "tests" / "serving" / "greedy.mjs"
 

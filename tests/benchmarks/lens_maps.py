@@ -16,9 +16,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-import torch  # noqa: E402
+import torch
 
-from llmdemo.models.load import load_causal  # noqa: E402
+from llmdemo.models.load import load_causal
 
 ENGLISH = (
     "The capital of France is Paris, which lies on the Seine and has been the seat of government for centuries.",

@@ -29,16 +29,16 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from starlette.applications import Starlette  # noqa: E402
-from starlette.testclient import TestClient  # noqa: E402
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
-from llmdemo.arena import Arena  # noqa: E402
-from llmdemo.core.store import Home  # noqa: E402
-from llmdemo.decoding.fused_llama import FusedLlamaWeights  # noqa: E402
-from llmdemo.evaluation.intervals import Ratio, interval  # noqa: E402
-from llmdemo.serving import Serving  # noqa: E402
-from llmdemo.serving.routes import routes  # noqa: E402
-from llmdemo.settings import Settings  # noqa: E402
+from llmdemo.arena import Arena
+from llmdemo.core.store import Home
+from llmdemo.decoding.fused_llama import FusedLlamaWeights
+from llmdemo.evaluation.intervals import Ratio, interval
+from llmdemo.serving import Serving
+from llmdemo.serving.routes import routes
+from llmdemo.settings import Settings
 
 TOKENS, WARM_UP = 32, 3
 THREADS = ("monitor", "surprise")

@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "benchmarks")]
 
-from learn_from_checker import folder_of, opened, ran, show, values_of  # noqa: E402
+from learn_from_checker import folder_of, opened, ran, show, values_of
 
 
 def main() -> int:

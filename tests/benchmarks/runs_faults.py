@@ -27,7 +27,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
-from runs_common import (  # noqa: E402
+from runs_common import (
     FAKE_CONFIG,
     fake_command,
     fake_weights,
@@ -39,12 +39,12 @@ from runs_common import (  # noqa: E402
     wait_until,
     whole_checkpoints,
 )
-from runs_disk import full_disk, read_only  # noqa: E402
+from runs_disk import full_disk, read_only
 
-from llmdemo.core.errors import UserError  # noqa: E402
-from llmdemo.jobs.states import ALIVE, FINAL, is_legal  # noqa: E402
-from llmdemo.runs import Runs  # noqa: E402
-from llmdemo.runs.folder import RunFolder  # noqa: E402
+from llmdemo.core.errors import UserError
+from llmdemo.jobs.states import ALIVE, FINAL, is_legal
+from llmdemo.runs import Runs
+from llmdemo.runs.folder import RunFolder
 
 
 class App:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-import llmdemo  # noqa: E402, F401  # sets how OpenMP's threads wait, for every contender, before torch is imported
+import llmdemo  # noqa: F401  # sets how OpenMP's threads wait, for every contender, before torch is imported
 
 FIRST = 5
 """Steps before "later"."""

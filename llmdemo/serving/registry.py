@@ -6,7 +6,8 @@ Knows no models and no keys: a name, an id, a lane.
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -49,33 +50,26 @@ class Registry:
     def put(self, name: str, model_id: str, lane: dict[str, Any]) -> Served:
         """Serves a model under a name, in place of what was served under it before. Raises UserError."""
         name = checked_name(name)
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        with store.locked(self._file.with_suffix(".lock")):
-            known = self.all()
+        with self._changing() as known:
             earlier = known.get(name)
             before = "" if earlier is None else earlier.before if earlier.model_id == model_id else earlier.model_id
-            served = Served(name, model_id, lane, round(time.time(), 3), None, before)
-            known = {**known, name: served}
+            known[name] = Served(name, model_id, lane, round(time.time(), 3), None, before)
             if len(known) > MOST_SERVED:
                 raise UserError("err_served_many", most=MOST_SERVED)
-            self._write(known)
-        return served
+            return known[name]
 
     def remove(self, name: str) -> None:
         """Serves nothing under this name from now on. Raises UserError where nothing was."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        with store.locked(self._file.with_suffix(".lock")):
+        with self._changing() as known:
             self.one(name)
-            self._write({key: served for key, served in self.all().items() if key != name})
+            del known[name]
 
     def change(self, name: str, change: Callable[[Served], Served]) -> Served:
         """Puts `change(served)` in the place of what is served under this name. Raises UserError where nothing is, and what
         `change` raises."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        with store.locked(self._file.with_suffix(".lock")):
-            changed = change(self.one(name))
-            self._write({**self.all(), name: changed})
-            return changed
+        with self._changing() as known:
+            known[name] = change(self.one(name))
+            return known[name]
 
     def all(self) -> dict[str, Served]:
         """The served models by name, the oldest first. A damaged file serves nothing, and the log says so."""
@@ -100,8 +94,14 @@ class Registry:
         found = self.all().values()
         return {served.model_id for served in found} | {one.trial["model_id"] for one in found if one.trial}
 
-    def _write(self, known: dict[str, Served]) -> None:
-        store.write_json(self._file, {"served": [served.to_dict() for served in known.values()]})
+    @contextmanager
+    def _changing(self) -> Iterator[dict[str, Served]]:
+        """Gives the served models by name, to be changed; they are written at the end, whole, unless something was raised."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with store.locked(self._file.with_suffix(".lock")):
+            known = self.all()
+            yield known
+            store.write_json(self._file, {"served": [served.to_dict() for served in known.values()]})
 
 
 def checked_name(name: object) -> str:

@@ -105,7 +105,9 @@ class LaneMaker:
 
     def _held(self, lane: LaneSettings) -> Penalties | Constraint | None:
         resolved, rows = self.settings.resolved, lane.num_beams
-        penalties = Penalties.of(lane, self.prompt, rows, self.max_new, self.eos, resolved, self.device)
+        penalties = None  # a lane without any pays nothing
+        if lane.penalised or resolved.biases:
+            penalties = Penalties(lane, self.prompt, rows, self.max_new, self.eos, resolved, self.device)
         if not lane.constrained:
             return penalties
         assert resolved.texts is not None, "the engine refuses such a lane"

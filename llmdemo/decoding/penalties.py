@@ -45,20 +45,6 @@ class Penalties:
         self.breakers = torch.tensor(resolved.breakers, dtype=torch.int64, device=device)
         self.biases = _Biases(resolved.biases, device) if resolved.biases else None
 
-    @classmethod
-    def of(
-        cls,
-        lane: LaneSettings,
-        prompt: list[int],
-        rows: int,
-        max_new: int,
-        eos: list[int],
-        resolved: Resolved,
-        device: torch.device,
-    ) -> "Penalties | None":
-        """The lane's penalties, or None where every one is off: such a lane pays nothing."""
-        return cls(lane, prompt, rows, max_new, eos, resolved, device) if lane.penalised or resolved.biases else None
-
     def apply(self, scores: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """Scores (R, V) float32 as changed at step t (1,) int64. A row of which everything is banned keeps its scores."""
         lane, changed = self.lane, scores

@@ -5,7 +5,6 @@ that another one can go on where it left off. Knows nothing of what a worker doe
 """
 
 import contextlib
-import errno
 import logging
 import secrets
 import signal
@@ -16,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from llmdemo.access.disk_quota import reached
-from llmdemo.core.errors import UserError
+from llmdemo.core.errors import UserError, is_disk_full
 from llmdemo.core.sentences import say
 from llmdemo.core.store import Home, free_bytes, sweep
 from llmdemo.jobs import log as logs
@@ -349,7 +348,7 @@ class Supervisor:
                 folder.note_end(end)
                 return
             except OSError as error:
-                if error.errno == errno.ENOSPC:
+                if is_disk_full(error):
                     self._table.spend_reserve()
                 if last_try:
                     log.warning("%s: its end is not in its events: %s", folder.id, error)
@@ -392,7 +391,7 @@ class Supervisor:
 def _not_launched(kind: Kind, error: Exception) -> End:
     if isinstance(error, UserError):
         return End(FAILED, WORKER_ERROR, error.message, error.hint)
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    full = is_disk_full(error)
     hint = say("hint_free_and_resume" if full else "hint_start_programs", noun=kind.noun)
     what = say("end_not_started", noun=kind.noun, reason=getattr(error, "strerror", None) or error)
     return End(FAILED, DISK_FULL if full else WORKER_ERROR, what, hint)

@@ -3,7 +3,6 @@
 Runs in the worker's own process, which outlives the page and the app. Knows nothing of what the work is.
 """
 
-import errno
 import json
 import os
 import sys
@@ -13,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, TypeVar
 
-from llmdemo.core.errors import UserError, first_line
+from llmdemo.core.errors import UserError, first_line, is_disk_full
 from llmdemo.core.events import EventWriter
 from llmdemo.core.leaving import leave
 from llmdemo.core.out_of_memory import MESSAGES
@@ -93,7 +92,7 @@ def _perform(worker: W, work: Callable[[W], None], resume: str) -> tuple[End, in
     except UserError as error:
         return End(FAILED, BAD_CONFIG, error.message, error.hint), 0
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = is_disk_full(error)
         traceback.print_exc()
         what = say("end_file", reason=error.strerror or error)
         hint = together(say("hint_space") if full else say("hint_log"), resume)

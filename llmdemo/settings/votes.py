@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from llmdemo.core.errors import UserError
+from llmdemo.core.sentences import say
 from llmdemo.settings.schema import Setting, check
 
 _LONGEST_PROMPT = 20_000
@@ -36,7 +37,7 @@ class VoteConfig:
         """A checked config; at most `most_prompts` prompts, which `variable` says. Raises UserError."""
         if not isinstance(values, dict):
             raise UserError("err_vote_config_no_object")
-        config = cls(**check(cls, values, "The config"))
+        config = cls(**check(cls, values, say("what_config")))
         prompts = tuple(dict.fromkeys(prompt.strip() for prompt in config.prompts if prompt.strip()))
         if not prompts and not config.own_prompts:
             raise UserError("err_vote_no_prompts")

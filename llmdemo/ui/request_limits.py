@@ -26,8 +26,7 @@ from llmdemo.access.hosts import origin_host
 from llmdemo.access.json_body import Bounds, Refused, checked
 from llmdemo.access.people import Visitor
 from llmdemo.access.rate_limits import Rates
-from llmdemo.access.sessions import Sessions
-from llmdemo.access.uploads import Uploads
+from llmdemo.access.sessions import Sessions, Uploads
 from llmdemo.core.errors import DiskFull, is_disk_full
 from llmdemo.core.sentences import in_language, say, together
 from llmdemo.core.spaces import on_space

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from llmdemo.access.json_body import Bounds, Refused, checked
-from llmdemo.access.uploads import Uploads
+from llmdemo.access.sessions import Uploads
 
 BOUNDS = Bounds(nodes=1000, variable="LLMDEMO_X")
 META = {"_type": "gradio.FileData"}

@@ -16,7 +16,7 @@ from llmdemo.decoding.backend import fresh_weights
 from llmdemo.decoding.draws import Sampler
 from llmdemo.decoding.prompts import written
 from llmdemo.learn import numbers
-from llmdemo.learn.tasks import TASKS, Chat, Preference, answers_of, how
+from llmdemo.learn.tasks import TASKS, Chat, Pairs, answers_of, how
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.load import load_causal, load_classifier, load_classifier_tokenizer
 from llmdemo.settings.training import TrainConfig
@@ -33,14 +33,9 @@ MOST_DRAWN, _MOST_NEW = 8, 64
 """Answers that are drawn to a prompt, and tokens of each: what a visitor can wait for."""
 
 
-class Reward(Preference):
+class Reward(Pairs):
     def load_tokenizer(self, entry: ModelEntry):
         return load_classifier_tokenizer(entry)
-
-    def compute(
-        self, record: dict, before: ModelEntry, after: ModelEntry | None, large: int
-    ) -> tuple[dict, dict | None]:
-        return self.one(record, before, large), self.one(record, after, large) if after else None
 
     def one(self, record: dict, entry: ModelEntry, large: int) -> dict:
         torch.manual_seed(self._settings.seed)  # the head that a run would begin with
@@ -53,7 +48,7 @@ class Reward(Preference):
         return numbers.reward(*found) | {"answers": answers_of(record)}
 
 
-class Kto(Preference):
+class Kto(Pairs):
     """An item is one answer; the record's own come first."""
 
     def rows(self, record: dict, tokenizer) -> list[Encoded]:

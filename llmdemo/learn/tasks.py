@@ -105,13 +105,17 @@ class Classify(Task):
         return numbers.classes(model, self.rows(record, tokenizer)[0].input_ids, label)
 
 
-class Preference(Task):
+class Pairs(Task):
+    """Records with an answer that is preferred to another."""
+
     def rows(self, record: dict, tokenizer) -> list[Encoded]:
         return list(encode_preference(record, tokenizer, self._most))
 
     def text(self, record: dict) -> str:
         return record["messages"][-1]["content"][:400] if record["messages"] else ""
 
+
+class Preference(Pairs):
     def compute(
         self, record: dict, before: ModelEntry, after: ModelEntry | None, large: int
     ) -> tuple[dict, dict | None]:

@@ -116,14 +116,19 @@ class Timeline:
             db.execute(_SCHEMA)
             db.execute("BEGIN IMMEDIATE")
             for key, cell in taken.items():
-                row = db.execute("SELECT cell FROM cells WHERE at = ? AND name = ? AND model_id = ?", key).fetchone()
-                whole = json.loads(row[0]) if row else {}
-                cells.add(whole, cell)
-                db.execute("INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?)", (*key, json.dumps(whole)))
+                _add(db, key, cell)
             if time.monotonic() - self._merged_at > HOUR or not self._merged_at:
                 self._merged_at = time.monotonic()
                 _merge(db)
             _bound(db)
+
+
+def _add(db: sqlite3.Connection, key: Key, cell: Cell) -> None:
+    """Adds `cell` to what is kept under `key`."""
+    row = db.execute("SELECT cell FROM cells WHERE at = ? AND name = ? AND model_id = ?", key).fetchone()
+    whole = json.loads(row[0]) if row else {}
+    cells.add(whole, cell)
+    db.execute("INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?)", (*key, json.dumps(whole)))
 
 
 def _merge(db: sqlite3.Connection) -> None:
@@ -137,10 +142,7 @@ def _merge(db: sqlite3.Connection) -> None:
         cells.add(by_hour.setdefault((at // HOUR * HOUR, name, model_id), {}), json.loads(cell))
         db.execute("DELETE FROM cells WHERE at = ? AND name = ? AND model_id = ?", (at, name, model_id))
     for key, cell in by_hour.items():
-        row = db.execute("SELECT cell FROM cells WHERE at = ? AND name = ? AND model_id = ?", key).fetchone()
-        whole = json.loads(row[0]) if row else {}
-        cells.add(whole, cell)
-        db.execute("INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?)", (*key, json.dumps(whole)))
+        _add(db, key, cell)
 
 
 def _bound(db: sqlite3.Connection) -> None:

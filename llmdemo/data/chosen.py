@@ -16,7 +16,7 @@ from llmdemo.data.checks import answer_of, loose_hash
 from llmdemo.data.deduplication import digest_of, load_held
 from llmdemo.data.library import DatasetInfo, folder_of, get_dataset, still_there
 from llmdemo.data.records import Records, open_records, to_batch
-from llmdemo.data.versions import child_of, write_version
+from llmdemo.data.versions import check_places, child_of, write_version
 
 _CHUNK = 1000
 
@@ -51,11 +51,7 @@ def choose_records(
 def mend_labels(home: Home, dataset_id: str, changes: dict[int, str], drops: list[int]) -> DatasetInfo:
     """A new version in which the records at these places (of all records) have another label, or are gone. Raises UserError."""
     parent, source = get_dataset(home, dataset_id), folder_of(home, dataset_id)
-    if not changes and not drops:
-        raise UserError("err_none_chosen")
-    for place in [*changes, *drops]:
-        if not 0 <= place < parent.records:
-            raise UserError("err_no_record_at", place=str(place), last=parent.records - 1)
+    check_places(parent, [*changes, *drops])
     places = np.setdiff1d(np.arange(parent.records), drops)
     if not len(places):
         raise UserError("err_none_would_be_left")

@@ -47,25 +47,13 @@ from llmdemo.data.turns import raw_turns
 from llmdemo.data.values import Bad
 from llmdemo.settings import Settings
 
-_OWN_ROLES = {
-    "chat": {
-        "messages": "messages",
-        "tools": "tools",
-        "alternatives": "alternatives",
-        "split": "split",
-        "kind": "kind",
-    },
-    "text": {"text": "text", "split": "split", "kind": "kind"},
-    "classify": {"text": "text", "label": "label", "split": "split"},
-    "preference": {
-        "messages": "messages",
-        "chosen": "chosen",
-        "rejected": "rejected",
-        "tools": "tools",
-        "split": "split",
-        "kind": "kind",
-    },
+_FIELDS = {
+    "chat": ("messages", "tools", "alternatives", "split", "kind"),
+    "text": ("text", "split", "kind"),
+    "classify": ("text", "label", "split"),
+    "preference": ("messages", "chosen", "rejected", "tools", "split", "kind"),
 }
+"""What a person may change of a task's record."""
 
 
 # ---- filters ----
@@ -161,9 +149,10 @@ def edit_record(home: Home, dataset_id: str, place: int, record: dict, *, tokeni
     With the tokenizer that the data set was measured with, the tokens stay measured.
     """
     parent = get_dataset(home, dataset_id)
-    _check_places(parent, [place])
+    check_places(parent, [place])
     row = int(column(read_checks(folder_of(home, dataset_id)), "row")[place])
-    shape = Shape("", parent.task, _OWN_ROLES[parent.task], ())  # our own fields, whatever the file had
+    roles = {field: field for field in _FIELDS[parent.task]}  # our own names, whatever the file had
+    shape = Shape("", parent.task, roles, ())
     if parent.task == "chat" and isinstance(record.get("messages"), list):
         record = {**record, "messages": raw_turns(record)}
     try:
@@ -179,7 +168,7 @@ def edit_record(home: Home, dataset_id: str, place: int, record: dict, *, tokeni
 def drop_records(home: Home, dataset_id: str, places: list[int], *, tokenizer=None) -> DatasetInfo:
     """A new version without the records at these places. Raises UserError if none would be left."""
     parent = get_dataset(home, dataset_id)
-    _check_places(parent, places)
+    check_places(parent, places)
     rows = column(read_checks(folder_of(home, dataset_id)), "row")[sorted(set(places))]
     shown = ", ".join(f"{row:,}" for row in rows[:3])
     shown = say("rows_and_more", rows=shown, n=len(rows) - 3) if len(rows) > 3 else shown
@@ -187,7 +176,8 @@ def drop_records(home: Home, dataset_id: str, places: list[int], *, tokenizer=No
     return _rewrite(home, parent, change, {}, np.array(sorted(set(places)), int), tokenizer)
 
 
-def _check_places(info: DatasetInfo, places) -> None:
+def check_places(info: DatasetInfo, places) -> None:
+    """Raises UserError unless these are places of its records, at least one."""
     for place in places:
         if isinstance(place, bool) or not isinstance(place, int | np.integer) or not 0 <= place < info.records:
             raise UserError("err_no_record_at", place=str(place)[:20], last=info.records - 1)
@@ -287,9 +277,6 @@ def _settled_info(folder: Path, info: DatasetInfo, held: Held, parent: DatasetIn
         assert parent.tokens, "its measurement was carried over"
         tokens = measure.summary(measured, found.kept, parent.tokens["max_length"], info.task)
         tokens["loss_on"] = parent.tokens["loss_on"]
-    labels = info.labels
-    if info.task == "classify":
-        labels = _labels(folder)
     lost = {name: count for name, count in info.counts.items() if name not in BIT}
     return replace(
         info,
@@ -300,7 +287,7 @@ def _settled_info(folder: Path, info: DatasetInfo, held: Held, parent: DatasetIn
         characters=found.characters,
         tokens=tokens,
         measured=key if tokens else None,
-        labels=labels,
+        labels=_labels(folder) if info.task == "classify" else info.labels,
     )
 
 
@@ -343,7 +330,7 @@ def merge_datasets(home: Home, settings: Settings, dataset_ids: list[str], name:
         raise UserError("err_merge_same")
     tasks = {parent.task for parent in parents}
     if len(tasks) > 1:
-        raise UserError("err_merge_tasks", tasks=list(sorted(tasks)))
+        raise UserError("err_merge_tasks", tasks=sorted(tasks))
     if sum(parent.kept for parent in parents) > settings.max_rows:
         raise UserError("err_merge_too_many", max_rows=settings.max_rows)
     task, dataset_id = tasks.pop(), new_id("data")

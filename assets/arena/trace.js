@@ -182,14 +182,16 @@ export class Trace {
     }
   }
 
-  /* Models take turns, each with a clock of its own that stands still meanwhile: `of` is each model's time, `t` the sum. */
+  /* Models take turns, each with a clock of its own that stands still meanwhile: `of` is each model's time,
+     `t` the sum. */
   addTime(model, { n, t, rows }) {
     this.clocks[model] = t;
     const of = { ...(this.times[n] || {}).of, [model]: t };
     this.times[n] = { t: Object.values(this.clocks).reduce((sum, each) => sum + each, 0), rows, of };
   }
 
-  /* Seconds until a model's step n was done; until the first model's without one. Traces of before keep one time a step. */
+  /* Seconds until a model's step n was done; until the first model's without one.
+     Traces of before keep one time a step. */
   time(n, model) {
     const time = this.times[n];
     if (!time) return null;

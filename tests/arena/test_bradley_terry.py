@@ -45,7 +45,6 @@ def brute_force(votes: bt.Votes) -> np.ndarray:
 
 def test_the_maximum_is_that_of_the_likelihood_written_out(monkeypatch):
     monkeypatch.setattr(bt, "RIDGE", 1e-9)
-    monkeypatch.setattr(bt.maximise, "__defaults__", (None, 1e-9))
     votes = simulated(1, 6, 40, left=0.4)
     found = fitted(votes, draws=8)
     expected = brute_force(votes)

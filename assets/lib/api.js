@@ -57,13 +57,16 @@ export const start = () => {
   waiting.forEach(mount);
 };
 
-/** A call to the app: what it answers, or {error}; a lost connection is an error like any other. */
+/** A call to the app: what it answers, or {error}; a lost connection, where Gradio's client gives undefined, is an error
+   like any other. */
 export const ask = async (server, name, data) => {
+  let answer;
   try {
-    return inWords(await server[name](data || {}));
+    answer = await server[name](data || {});
   } catch {
-    return { error: { message: t("connection_lost"), hint: "" }, lost: true };
+    // as undefined
   }
+  return answer === undefined ? { error: { message: t("connection_lost"), hint: "" }, lost: true } : inWords(answer);
 };
 
 /**

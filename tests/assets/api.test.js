@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { hear, isRepeated, newest, once, tell } from "../../assets/lib/api.js";
+import { ask, hear, isRepeated, newest, once, tell } from "../../assets/lib/api.js";
 
 test("what is told before a panel's scripts are there waits for the first that listens, once", async () => {
   const got = [];
@@ -11,6 +11,21 @@ test("what is told before a panel's scripts are there waits for the first that l
   await Promise.resolve();
   tell("train-on", "data-c");
   assert.deepEqual(got, ["first data-b", "first data-c", "second data-c"]);
+});
+
+test("a call that did not reach the app is an error, as Gradio's client answers undefined then", async () => {
+  const server = {
+    away: async () => undefined,
+    broken: async () => Promise.reject(new Error("no")),
+    nothing: async () => null,
+    list: async () => ({ rows: [] }),
+  };
+  for (const name of ["away", "broken"]) {
+    const { error, lost } = await ask(server, name);
+    assert.ok(lost && error.message, name);
+  }
+  assert.equal(await ask(server, "nothing"), null);
+  assert.deepEqual(await ask(server, "list"), { rows: [] });
 });
 
 test("an older question gets the newest one's answer, in whatever order the answers come", async () => {

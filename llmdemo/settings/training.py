@@ -192,8 +192,9 @@ class TrainConfig:
     eval_share: Annotated[float, Field(ge=0, le=0.5), Setting(form=True, widget="share")] = 0.1
     """Share of the records that is held out, unless the data set has a split of its own."""
     precision: Annotated[Precision, Setting(form=True)] = "auto"
-    """bf16: autocast over fp32 weights; bf16_pure: weights and moments in bf16 too, where small updates round away; auto:
-    bf16 where the hardware is faster with it, pure where only that fits into a GPU's memory, else fp32."""
+    """bf16: autocast over fp32 weights, on a CPU not in evaluations, which are of the weights as they are kept; bf16_pure:
+    weights and moments in bf16 too, where small updates round away; auto: bf16 where the hardware is faster with it, pure
+    where only that fits into a GPU's memory, else fp32."""
     gradient_accumulation_steps: Annotated[int, Field(ge=1, le=4096), Setting(form=True)] = 1
     """Forward passes of one optimizer step."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1), Setting(form=True)] = 7

@@ -94,6 +94,12 @@ def autocast(precision: str, device: torch.device):
     return contextlib.nullcontext()
 
 
+def judged_in(precision: str, device: torch.device) -> str:
+    """The precision of a run's evaluations. On a CPU they compute with fp32 weights as they are: autocast would round them to
+    the nearest bf16, which takes back much of what a few small steps have changed. A GPU's keep the run's precision."""
+    return "fp32" if precision == "bf16" and device.type == "cpu" else precision
+
+
 def allow_fast_products(precision: str, device: torch.device) -> None:
     """Lets a GPU round the factors of fp32 products to TF32 from now on, where the gradients are made of bf16 anyway."""
     if device.type == "cuda":

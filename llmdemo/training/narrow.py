@@ -103,7 +103,7 @@ def narrow(
 
     wanted: auto, float32 or bfloat16 (TrainConfig.publish_dtype); base: the base model's folder. `auto` takes the type of
     its files if the held-out loss of ours stays within `losses.allowed`; bfloat16 is done as asked, with the better
-    rounding, and what it costs is told. `device` rounds. autocasts: whether the run computed with its weights rounded to the
+    rounding, and what it costs is told. `device` rounds. autocasts: whether the run's loss is of its weights rounded to the
     nearest, so that nearest rounding is judged in any case: its files have the run's own loss.
     """
     run_loss = losses.last

@@ -16,6 +16,7 @@ from llmdemo.models.classifier_eos import keep_eos
 from llmdemo.models.files import read_object
 from llmdemo.models.starter import REPOSITORY
 from llmdemo.settings.training import HEADED, TrainConfig
+from llmdemo.training import device as devices
 from llmdemo.training.adapters import save_adapters
 from llmdemo.training.factors import multiplied
 from llmdemo.training.narrow import Judge, Losses, Written, narrow
@@ -62,7 +63,7 @@ def publish(
     with store.whole_folder(target, scratch) as folder:
         _save(model, tokenizer, base, folder)
         if own == "float32":
-            autocasts = config.precision == "bf16"
+            autocasts = devices.judged_in(config.precision, device) == "bf16"
             written = narrow(folder, config.publish_dtype, base, losses, judge, device, autocasts)
         else:
             written = Written(own, run_loss=losses.last, message=say(note, own=own))

@@ -25,7 +25,7 @@ MOST_KEPT = 200
 """Files that are kept, the last ones used."""
 TASKS = ("chat", "text")
 """Whose figures come from the weights and the rows alone: no head drawn by a seed, no reference, no draws."""
-_VERSION = 1
+_VERSION = 2
 """Of how they are computed: another one computes anew."""
 _COUNT = ("task", "precision", "batch_size", "max_length", "loss_on", "packing", "quantises", "target_modules")
 """Settings that the figures depend on beyond the token ids, by a rounding at least."""

@@ -42,6 +42,14 @@ def test_auto_on_a_cpu_without_bf16_units_is_fp32_without_measuring(monkeypatch)
     assert devices.resolve_precision("bf16_pure", CPU) == "bf16_pure"
 
 
+@pytest.mark.parametrize(
+    ("precision", "device", "judged"),
+    [("bf16", "cpu", "fp32"), ("bf16", "cuda", "bf16"), ("bf16_pure", "cpu", "bf16_pure"), ("fp32", "cpu", "fp32")],
+)
+def test_a_cpu_s_evaluations_are_without_autocast(precision, device, judged):
+    assert devices.judged_in(precision, torch.device(device)) == judged
+
+
 def test_auto_on_a_gpu_with_bf16_keeps_the_weights_in_fp32(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     assert devices.resolve_precision("auto", torch.device("cuda")) == "bf16"

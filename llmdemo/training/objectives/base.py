@@ -1,7 +1,7 @@
 """What the loop asks of a task. Knows nothing of optimizers, steps and events."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -58,6 +58,11 @@ class Place:
     @property
     def pad(self) -> int:
         return usable_pad(self.model, self.tokenizer)
+
+    @property
+    def judging(self) -> "Place":
+        """The same, in the precision of evaluations (devices.judged_in)."""
+        return replace(self, precision=devices.judged_in(self.precision, self.device))
 
     def autocast(self):
         return devices.autocast(self.precision, self.device)

@@ -102,7 +102,7 @@ class Causal(Objective):
         """Mean of −log p over the trained tokens of all rows, over all processes."""
         total = count = 0.0
         for items in self.place.mine(rows.lengths):
-            with self.place.autocast():
+            with self.place.judging.autocast():
                 total += self._loss(self._batch(rows, items)).item()
             count += rows.trained(items)
         total, count = self.place.sum([total, count])
@@ -178,7 +178,7 @@ def chat_sample(messages: list[dict], tokenizer, expected: str | None = None) ->
 
 def answered(place: Place, samples: list[dict], temperature: float = 0.0) -> Iterator[dict]:
     """{"prompt", "text", "expected"} of each sample: what the model writes, all samples at once; see `write`."""
-    texts = write(place, [sample["ids"] for sample in samples], temperature)
+    texts = write(place.judging, [sample["ids"] for sample in samples], temperature)
     for sample, text in zip(samples, texts, strict=True):
         yield {"text": text, **{key: sample[key] for key in ("prompt", "expected")}}
 

@@ -211,7 +211,7 @@ class Classify(Objective):
         for items in self.place.mine(
             rows.lengths[:count], max(_EVALUATED[self._one_row is not None], self.place.config.batch_size)
         ):
-            with self.place.autocast():
+            with self.place.judging.autocast():
                 found[items] = self._read(rows, items).cpu().numpy()
         return np.array(self.place.sum(found.ravel().tolist())).reshape(found.shape)
 

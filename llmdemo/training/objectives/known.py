@@ -61,7 +61,7 @@ class Known:
     """Asks the records of a run's `known_rows`, at each evaluation the same."""
 
     def __init__(self, place: Place, rows: TokenRows, facts: dict):
-        self._place, self._rows, self._records, self._most = place, rows, facts["records"], int(facts["most"])
+        self._place, self._rows, self._records, self._most = place.judging, rows, facts["records"], int(facts["most"])
         self._probe_id, self._told = facts["probe_id"], False
 
     def observed(self, loss_sum) -> Iterator[tuple[str, dict]]:

@@ -90,7 +90,7 @@ class Kto(Preference):
         count = len(self.data.held_out) // 2
         if not count or not self._reference:
             return {}, 0
-        size, place, gains = 2 * place_size(self.place), self.place, np.zeros(2 * count)
+        size, place, gains = 2 * place_size(self.place), self.place.judging, np.zeros(2 * count)
         order = np.argsort(-self._pair_lengths("held_out"), kind="stable")
         for start in range(place.process * size, count, place.processes * size):
             for part in place.parts(order[start : start + size], self._pair_lengths("held_out"), rows=2):

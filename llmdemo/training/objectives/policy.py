@@ -230,7 +230,9 @@ class Policy(Objective):
         prompts = [rows.row(index)[0].tolist() for index in range(len(rows))]
         for start in range(0, len(prompts), _AT_ONCE):
             part = prompts[start : start + _AT_ONCE]
-            for place, ids in enumerate(likeliest(self.place, part, self._rounds.most(max(map(len, part)))), start):
+            for place, ids in enumerate(
+                likeliest(self.place.judging, part, self._rounds.most(max(map(len, part)))), start
+            ):
                 text = self._rounds.text(ids)
                 lengths.append(len(ids))
                 scores += self._rounds.rewards(prompts[place], [Answer(ids, text=text)], right[place])

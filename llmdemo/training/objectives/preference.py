@@ -107,6 +107,7 @@ class Preference(Objective):
         wanted = {"train": rows_of(items), "held_out": np.arange(len(self.data.held_out))}
         found, total, done = {}, sum(map(len, wanted.values())), 0
         for name, indices in wanted.items():
+            computes = place.judging if name == "held_out" else place  # as the policy's that they are compared with
             rows, starts = self._parts()[name], self._starts[name]
             values = np.zeros(starts[-1], np.float32)
             batches = place.batches(rows.lengths[indices], rows=1)
@@ -116,7 +117,7 @@ class Preference(Objective):
                     return False
                 together = batches[start : start + place.processes]
                 for batch in together[place.process : place.process + 1]:
-                    self._compute(rows, indices[batch], starts, values)
+                    self._compute(computes, rows, indices[batch], starts, values)
                 done += sum(map(len, together))
             found[name] = np.array(place.sum(values.tolist()), np.float32)
         if place.process == 0:
@@ -133,9 +134,9 @@ class Preference(Objective):
         return reference
 
     @torch.no_grad()
-    def _compute(self, rows: TokenRows, items, starts: np.ndarray, values: np.ndarray) -> None:
-        self.place.model.eval()
-        with self.place.autocast():
+    def _compute(self, place: Place, rows: TokenRows, items, starts: np.ndarray, values: np.ndarray) -> None:
+        place.model.eval()
+        with place.autocast():
             entropies, _ = self._loss.tokens(self._batch(rows, items))
         where = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in items])
         values[where] = -entropies.float().cpu().numpy()
@@ -185,7 +186,7 @@ class Preference(Objective):
         pairs = len(self.data.held_out) // 2
         if not pairs or (self._refers and not self._reference):
             return {}, 0
-        size, place = place_size(self.place), self.place
+        size, place = place_size(self.place), self.place.judging
         lengths = self._pair_lengths("held_out")
         order = np.argsort(-lengths, kind="stable")
         totals = dict.fromkeys(("loss", *self.figures), 0.0)

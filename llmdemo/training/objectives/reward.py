@@ -81,7 +81,7 @@ class Reward(Objective):
             return {}, 0
         found = np.zeros(pairs)
         for items in self.place.mine(rows.lengths.reshape(-1, 2).max(1)):
-            with self.place.autocast():
+            with self.place.judging.autocast():
                 found[items] = self.margins(rows, items).cpu().numpy()
         self._seen = np.array(self.place.sum(found.tolist()))
         loss = reward_losses(torch.from_numpy(self._seen)).mean().item()

@@ -61,7 +61,7 @@ def serve(
     try:
         options = launch_options(services)
         local, public = launched(page, server_name=host, server_port=port, share=share, **options)
-        _greet(services, local, public, share)
+        _greet(services.access.policy, host, port, local, public, share)
         threading.Thread(target=_warm, args=(services,), name="warm", daemon=True).start()
         while page.is_running:  # Gradio's block_thread waits for open pages, five seconds, before it tells them
             time.sleep(0.1)
@@ -127,11 +127,26 @@ def _interrupt(*_) -> None:
     raise KeyboardInterrupt
 
 
-def _greet(services, local: str, public: str | None, share: bool) -> None:
+def _greet(policy: str, host: str, port: int, local: str, public: str | None, share: bool) -> None:
     print(f"Open {public or local}", flush=True)
+    own = own_address() if host == "0.0.0.0" and policy != "space" else ""
+    if own:
+        print(f"On other devices of this network: http://{own}:{port}/")
     if share and not public:
         print("The share link could not be made; what Gradio said of it is above.", file=sys.stderr)
-    print(_WHO[services.access.policy], end="", flush=True)
+    print(_WHO[policy], end="", flush=True)
+
+
+def own_address() -> str:
+    """This computer's address in its network, by which other devices reach it; "" without a network. Sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        try:
+            asked.connect(
+                ("192.0.2.1", 9)
+            )  # for documentation (RFC 5737): which way out would be taken is all that is asked
+            return asked.getsockname()[0]
+        except OSError:
+            return ""
 
 
 _WHO = {

@@ -10,8 +10,17 @@ import urllib.request
 import pytest
 
 from llmdemo.core.errors import UserError
-from llmdemo.ui.launch import UPLOADS_SECONDS, keep_uploads_at_home, launched
+from llmdemo.ui.launch import UPLOADS_SECONDS, _greet, keep_uploads_at_home, launched
 from tests.waiting import free_port
+
+
+def test_who_opens_the_app_to_the_network_is_told_the_address_for_other_devices(monkeypatch, capsys):
+    monkeypatch.setattr("llmdemo.ui.launch.own_address", lambda: "10.1.2.3")
+    _greet("accounts", "0.0.0.0", 7860, "http://localhost:7860/", None, share=False)
+    assert "On other devices of this network: http://10.1.2.3:7860/\n" in capsys.readouterr().out
+    for policy, host in (("open", "127.0.0.1"), ("space", "0.0.0.0")):
+        _greet(policy, host, 7860, "http://localhost:7860/", None, share=False)
+        assert "10.1.2.3" not in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -55,6 +55,8 @@ def status_of(kind: Kind, job: Job, folder: JobFolder, reader_of: Callable[[], R
         reader = reader_of()
         with reader.digest() as digest:
             figures = digest.status()
+        if state == STOPPING:
+            figures |= {"progress": _without_rest(figures.get("progress")), "eta_seconds": None}
     else:
         figures = unpack(json.loads(job.digest)) if job.digest else kind.digest().status()
     place = queue.index(job.job_id) + 1 if job.job_id in queue else None
@@ -79,6 +81,11 @@ def status_of(kind: Kind, job: Job, folder: JobFolder, reader_of: Callable[[], R
         "can_delete": state not in ALIVE,
         "figures": figures,
     }
+
+
+def _without_rest(progress: Any) -> Any:
+    """A progress without the time that is left: it is that of the whole, which a job that stops will not do."""
+    return {**progress, "eta_seconds": None} if isinstance(progress, dict) and "eta_seconds" in progress else progress
 
 
 def _can_resume(kind: Kind, job: Job, folder: JobFolder) -> bool:

@@ -47,6 +47,16 @@ def test_a_run_that_does_not_listen_is_terminated(bench):
     assert "by force" in app.status(run_id)["message"]
 
 
+def test_a_run_that_stops_is_not_said_to_have_the_time_of_the_whole_left(bench):
+    app = bench.open(stop_grace_seconds=20)
+    run_id = app.start({"steps": 10_000, "misbehave": ["ignore_stop"]})
+    until(lambda: app.status(run_id)["eta_seconds"])
+    app.stop(run_id)
+    status = app.status(run_id)
+    assert status["state"] == "stopping" and status["stop_seconds_left"] > 0
+    assert status["eta_seconds"] is None and status["loss"] is not None
+
+
 @pytest.mark.parametrize("word", ["fork", "escape", "escape_bare"])
 def test_a_run_that_ignores_sigterm_is_killed_with_all_its_children(bench, word):
     app = bench.open()

@@ -17,43 +17,58 @@ _SIZES = ["rows", "each"]
 """Arguments for whose values, such as 1, no kernel is compiled anew."""
 
 
+@triton.jit
+def _loaded(keys, values, at, there):
+    """Keys and values [NODES, D] at these places, 0 where they are not wanted."""
+    return tl.load(keys + at, there[:, None], 0.0), tl.load(values + at, there[:, None], 0.0)
+
+
+@triton.jit
+def _with_tile(own, key, value, sees, scale, most, total, found):
+    """(highest score, sum of weights [M], sum of values [M, D]) with those of one more tile, whose mask `sees` is [M, NODES]."""
+    scores = tl.dot(own, tl.trans(key)) * scale + sees.to(tl.float32)
+    higher = tl.maximum(most, tl.max(scores, 1))
+    finite = tl.where(higher == float("-inf"), 0.0, higher)
+    shares = tl.exp(scores - finite[:, None])
+    shrink = tl.exp(most - finite)
+    found = tl.dot(shares.to(value.dtype), value, found * shrink[:, None])
+    return higher, total * shrink + tl.sum(shares, 1), found
+
+
 @triton.jit(do_not_specialize=_SIZES)
 def _attend(q, keys, values, mask, nodes, mixed, tops, sums, rows, capacity, scale, GROUP: tl.constexpr, HEADS: tl.constexpr,
             D: tl.constexpr, M: tl.constexpr, SPLIT: tl.constexpr, NODES: tl.constexpr, FOLLOWS: tl.constexpr):  # fmt: skip
     """One part of the nodes, for the query heads of one key's head: the sums of values, their weights' sum, and the highest
     score [parts, rows, HEADS, …]."""
     head, part = tl.program_id(0), tl.program_id(1)
-    index, inner, d = tl.arange(0, M), tl.arange(0, NODES), tl.arange(0, D)
+    index, d = tl.arange(0, M), tl.arange(0, D)
     row = index // GROUP
     there = (row < rows)[:, None]
     place = row * HEADS + head * GROUP + index % GROUP
-    most = tl.full((M,), float("-inf"), tl.float32)
-    total = tl.zeros((M,), tl.float32)
-    found = tl.zeros((M, D), tl.float32)
+    out = part * rows * HEADS + place
+    own_keys, own_values = keys + head * capacity * D, values + head * capacity * D
+    of_row = mask + row[:, None] * capacity
     old = tl.load(nodes)
     used = old + rows
-    out = part * rows * HEADS + place
-    for first in tl.static_range(0, SPLIT, NODES):
-        node = part * SPLIT + first + inner
-        at = head * capacity * D + node[:, None] * D + d[None, :]
-        is_old, is_new = (node < old)[:, None], ((node >= old) & (node < used))[:, None]
-        key, value = tl.load(keys + at, is_old, 0.0), tl.load(values + at, is_old, 0.0)
-        sees = tl.load(mask + row[:, None] * capacity + node[None, :], there & (node < used)[None, :], float("-inf"))
-        if first == 0:  # all that is read until here was there before the last kernel
-            begin(FOLLOWS)
-        if part * SPLIT + first < used:
-            own = tl.load(q + place[:, None] * D + d[None, :], there, 0.0)
-            key = tl.where(is_new, tl.load(keys + at, is_new, 0.0), key)
-            value = tl.where(is_new, tl.load(values + at, is_new, 0.0), value)
-            scores = tl.dot(own, tl.trans(key)) * scale + sees.to(tl.float32)
-            higher = tl.maximum(most, tl.max(scores, 1))
-            finite = tl.where(higher == float("-inf"), 0.0, higher)
-            shares = tl.exp(scores - finite[:, None])
-            shrink = tl.exp(most - finite)
-            total = total * shrink + tl.sum(shares, 1)
-            found = tl.dot(shares.to(value.dtype), value, found * shrink[:, None])
-            most = higher
+    # of the first tile all but the new nodes was there before the last kernel
+    node = part * SPLIT + tl.arange(0, NODES)
+    at = node[:, None] * D + d[None, :]
+    key, value = _loaded(own_keys, own_values, at, node < old)
+    sees = tl.load(of_row + node[None, :], there & (node < used)[None, :], float("-inf"))
+    begin(FOLLOWS)
     if part * SPLIT < used:
+        own = tl.load(q + place[:, None] * D + d[None, :], there, 0.0)
+        is_new = (node >= old) & (node < used)
+        new_key, new_value = _loaded(own_keys, own_values, at, is_new)
+        key, value = tl.where(is_new[:, None], new_key, key), tl.where(is_new[:, None], new_value, value)
+        most = tl.full((M,), float("-inf"), tl.float32)
+        total, found = tl.zeros((M,), tl.float32), tl.zeros((M, D), tl.float32)
+        most, total, found = _with_tile(own, key, value, sees, scale, most, total, found)
+        for first in range(NODES, SPLIT, NODES):
+            node = part * SPLIT + first + tl.arange(0, NODES)
+            key, value = _loaded(own_keys, own_values, node[:, None] * D + d[None, :], node < used)
+            sees = tl.load(of_row + node[None, :], there & (node < used)[None, :], float("-inf"))
+            most, total, found = _with_tile(own, key, value, sees, scale, most, total, found)
         tl.store(mixed + out[:, None] * D + d[None, :], found, there)
         tl.store(tops + out, most, row < rows)
         tl.store(sums + out, total, row < rows)

@@ -94,6 +94,14 @@ def test_a_step_by_kernels_gives_torchs_logits(weights, kernels, config):
 
 
 @needs_kernels
+def test_parts_of_several_tiles_of_nodes_as_of_a_long_text_give_the_same(weights, kernels, monkeypatch):
+    _, own = weights()
+    short = logits(own, kernels)
+    monkeypatch.setattr(sys.modules["llmdemo.decoding.gpu_attention"], "_MOST_PARTS", 2)
+    assert apart(short, logits(own, kernels)) < (2e-2 if short.is_cuda else 1e-5)
+
+
+@needs_kernels
 def test_a_step_whose_rows_see_one_another_is_told_apart(weights, kernels):
     def unmasked(w, tokens, parents, keys, values, mask, *rest):
         return kernels.layers(w, tokens, parents, keys, values, torch.zeros_like(mask), *rest)

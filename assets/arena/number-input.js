@@ -35,7 +35,11 @@ export function numberInput(key, spec, changed) {
     max: String(most),
     step: step < 1 ? "any" : String(step),
     inputmode: step < 1 ? "decimal" : "numeric",
-    onchange: changed,
+    onchange: () => {
+      if (input.value === "") input.value = String(value); // or what is no number: shown, as it is what is asked with
+      fit();
+      changed();
+    },
   });
   input.value = String(value);
   const fit = () => {

@@ -358,6 +358,18 @@ def test_what_cannot_be_done_is_said_and_the_next_request_works(arena):
         assert page.query_selector(".arena .error:not([hidden])") is None
 
 
+def test_a_number_that_is_deleted_shows_the_default_that_is_asked_with(arena):
+    page = arena()
+    field = page.locator("#arena-temperature")
+    for typed in ("", "e"):
+        field.fill("1.5")
+        field.press("ControlOrMeta+a")
+        field.press("Delete")
+        field.press_sequentially(typed)
+        field.press("Tab")
+        expect(field).to_have_value("0.8")
+
+
 def test_two_models_stand_side_by_side(arena):
     page = arena()
     page.select_option("#arena-beside", "run-20260101-000000-abcdef")

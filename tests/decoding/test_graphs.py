@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from llmdemo.decoding import DecodeSettings, filters, fused_llama
+from llmdemo.decoding import DecodeSettings, filters, fused_llama, graphs
 from llmdemo.decoding.backend import fused_weights
 from llmdemo.decoding.engine import _resolved
 from llmdemo.decoding.graphs import GraphRun, StaticForward
@@ -60,6 +60,24 @@ def test_a_capture_that_fails_leaves_the_run_uncaptured(tiny_llama, monkeypatch,
         caplog.clear()
         assert ids(graph_run(model, capture=True)[1]) == ids(graph_run(model)[1])
         assert caplog.text.count("no capture here") == 1
+
+
+def test_where_a_step_was_captured_before_the_first_one_is_tried_and_then_the_second(tiny_llama, monkeypatch, caplog):
+    tried = []
+
+    def refuse():
+        tried.append(len(caplog.records))
+        raise RuntimeError("no capture here")
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", refuse)
+    model = tiny_llama(4)
+    graph_run(model, capture=True, max_new=5)
+    assert len(tried) == 1
+    monkeypatch.setattr(graphs, "_captured", {fused_weights(model)})
+    caplog.clear()
+    tried.clear()
+    assert ids(graph_run(model, capture=True, max_new=5)[1]) == ids(graph_run(model, max_new=5)[1])
+    assert tried == [0, 0] and caplog.text.count("no capture here") == 1
 
 
 class WaitsForTheDevice(TorchDispatchMode):

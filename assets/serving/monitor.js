@@ -132,7 +132,8 @@ export const chartsOf = (version, now) => {
   ].filter((each) => each.lines.length);
 };
 
-/* The mix of a version's training data, in words, without what is under 1 % of it, mostly wrong guesses: "English 92 %, German 8 %". */
+/* The mix of a version's training data, in words, without what is under 1 % of it, mostly wrong guesses:
+   "English 92 %, German 8 %". */
 const mixTold = (shares, say) =>
   Object.entries(shares || {})
     .filter(([, share]) => share >= 0.01)

@@ -11,6 +11,8 @@ import socket
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
+from llmdemo.core.spaces import on_space
+
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_](?:[a-z0-9_.\-]*[a-z0-9_.])?))(?::([0-9]{1,5}))?", re.IGNORECASE)
 
 
@@ -79,7 +81,7 @@ def known_hosts(own_names: Iterable[str], env: Mapping[str, str], behind_proxy: 
     """
     space = [name.strip() for name in env.get("SPACE_HOST", "").split(",")]
     names = {*own_names, *space, *_computer_names()}
-    proxied = behind_proxy or bool(env.get("SPACE_ID"))
+    proxied = behind_proxy or on_space(env)
     return KnownHosts(names, any_name=proxied and not tuple(own_names), proxied=proxied)
 
 

@@ -97,16 +97,16 @@ def diversity(texts: list[list[int]]) -> float | None:
     return product
 
 
-def self_bleu(texts: list[list[int]], max_n: int = 4) -> float | None:
+def self_bleu(texts: list[list[int]]) -> float | None:
     """Mean BLEU of each text against all the others (Zhu et al., arXiv 1802.01886): 1 = all alike. None below two texts.
 
-    BLEU of Papineni et al. with uniform weights up to `max_n`, the closest reference length, and epsilon smoothing
+    BLEU of Papineni et al. with uniform weights up to 4-grams, the closest reference length, and epsilon smoothing
     (0.1 in place of a zero count): the numbers of nltk's sentence_bleu with its method1, in time linear in the texts.
     """
     kept = [text for text in texts if text]
     if len(kept) < 2:
         return None
-    orders = [_Clips([_ngrams(text, n) for text in kept]) for n in range(1, max_n + 1)]
+    orders = [_Clips([_ngrams(text, n) for text in kept]) for n in range(1, 5)]
     lengths = sorted(len(text) for text in kept)
     return math.fsum(_bleu(index, len(text), orders, lengths) for index, text in enumerate(kept)) / len(kept)
 

@@ -114,12 +114,12 @@ def download(repo: str, sha: str, folder: Path, total: int, progress: Progress, 
 
 
 @contextmanager
-def watch_growth(folder: Path, total: int, progress: Progress, seconds: float = 0.3):
-    """Calls progress(bytes in `folder`, total) every `seconds` while the block, a download by others, runs."""
+def watch_growth(folder: Path, total: int, progress: Progress):
+    """Calls progress(bytes in `folder`, total) every 0.3 s while the block, a download by others, runs."""
     done = threading.Event()
 
     def watch() -> None:
-        while not done.wait(seconds):
+        while not done.wait(0.3):
             progress(min(store.folder_bytes(folder), total), total)
 
     thread = threading.Thread(target=watch, daemon=True)

@@ -19,7 +19,7 @@ from llmdemo.access.people import Access, space_access
 from llmdemo.core.errors import UserError
 from llmdemo.core.imports import uncollected
 from llmdemo.core.sentences import say
-from llmdemo.core.spaces import on_zero_gpu
+from llmdemo.core.spaces import on_space, on_zero_gpu
 from llmdemo.core.store import Home
 from llmdemo.settings import Settings
 
@@ -112,7 +112,7 @@ def keep_uploads_at_home(home: Home, env=os.environ) -> None:
 
 def is_public(host: str, share: bool, env=os.environ) -> bool:
     """Whether others than this computer's user can reach the page: a share link, another address, a Space."""
-    return share or not is_local(host) or bool(env.get("SPACE_ID"))
+    return share or not is_local(host) or on_space(env)
 
 
 def _can_share() -> bool:
@@ -168,13 +168,13 @@ def parse_accounts(given: Sequence[str], file: str | None = None) -> dict[str, s
     return accounts
 
 
-def choose_access(host: str, share: bool, accounts: dict[str, str], env=os.environ) -> Access:
+def choose_access(host: str, share: bool, accounts: dict[str, str]) -> Access:
     """Who may do what: accounts where there are any; else everybody on this computer alone, and guests elsewhere."""
     if accounts:
         return Access("accounts", accounts)
-    if env.get("SPACE_ID"):
-        return space_access(env)
-    return Access("guests" if is_public(host, share, env) else "open")
+    if on_space():
+        return space_access()
+    return Access("guests" if is_public(host, share) else "open")
 
 
 def is_local(host: str) -> bool:

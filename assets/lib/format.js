@@ -44,11 +44,25 @@ export const duration = (seconds) => {
 export const timeRange = ({ seconds_low: low, seconds_high: high, rough }) =>
   t(rough ? "data_n_rough_range" : "data_n_about_range", { low: duration(low), high: duration(high) });
 
+/** @param {number | string} time as of `when`; to the second */
+const moment = (time) =>
+  new Date(typeof time === "number" ? time * 1000 : time).toLocaleString(lang, {
+    dateStyle: "medium",
+    timeStyle: "medium",
+  });
+
+/** The names of what is shown together, each with the time at which it was made where two have the same.
+   @param {{name: string, created: number}[]} items */
+export const distinctNames = (items) =>
+  items.map((one) =>
+    items.some((each) => each !== one && each.name === one.name) ? `${one.name} · ${moment(one.created)}` : one.name,
+  );
+
 /** When a data set was added, to the second, where another one would be called the same; else "".
    @param {any} set @param {any[]} sets */
 export const setTime = (set, sets) =>
   sets.some((each) => each !== set && ["name", "version", "kept"].every((key) => each[key] === set[key]))
-    ? new Date(set.created).toLocaleString(lang, { dateStyle: "medium", timeStyle: "medium" })
+    ? moment(set.created)
     : "";
 
 /** Data sets as a menu's options: [id, title] with the version from the second on, as versions share a name, how many

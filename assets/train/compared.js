@@ -67,6 +67,7 @@ export const differences = (settings, runs) => {
   if (runs.length < 2) return null;
   const keys = Object.keys(settings);
   if (!keys.length) return h("p", { class: "soft small", id: "runs-differ" }, t("runs_alike"));
+  const names = L.distinctNames(runs);
   /** @param {string} key */
   const title = (key) => [`train_${key}`, `f_${key}`].filter(has).map((word) => t(word))[0] || key;
   return h(
@@ -81,7 +82,7 @@ export const differences = (settings, runs) => {
         {},
         tr(
           h("th", { scope: "col" }, t("runs_setting")),
-          runs.map((run) => h("th", { scope: "col" }, run.name)),
+          names.map((name) => h("th", { scope: "col" }, name)),
         ),
       ),
       h(
@@ -92,7 +93,7 @@ export const differences = (settings, runs) => {
             "tr",
             {},
             h("th", { scope: "row" }, title(key)),
-            runs.map((run) => h("td", { "data-name": run.name }, shownValue(settings[key][run.run_id]))),
+            runs.map((run, n) => h("td", { "data-name": names[n] }, shownValue(settings[key][run.run_id]))),
           ),
         ),
       ),

@@ -232,9 +232,12 @@ const stateBox = (run) => {
 };
 
 const plotBox = (run) => {
-  const own = { run_id: view.id, name: run.status.name, series: run.series || {} };
+  const { name, created } = run.status;
+  const own = { run_id: view.id, name, created, series: run.series || {} };
   const others = view.compared.size ? view.curves.filter((each) => each.run_id !== view.id) : [];
-  const runs = [own, ...others]; // the run that is looked at is always among those compared
+  const all = [own, ...others]; // the run that is looked at is always among those compared
+  const names = L.distinctNames(all);
+  const runs = all.map((each, n) => ({ ...each, name: names[n] }));
   const { plots, keys, more, overfits, hacked } = figures(runs, {
     over: view.over,
     total: run.status.total_steps,

@@ -18,6 +18,7 @@ const losses = (run) => {
 
 export const runsBox = () => {
   if (!view.runs.length) return null;
+  const names = L.distinctNames(view.runs);
   const toggle = async (id, on) => {
     on ? view.compared.add(id) : view.compared.delete(id);
     await page.compare();
@@ -42,7 +43,7 @@ export const runsBox = () => {
           th(t("runs_state")),
           ["train_steps", "train_loss", "train_held_out", "runs_size"].map((key) => nth(t(key))),
         ],
-        view.runs.map((run) =>
+        view.runs.map((run, n) =>
           h(
             "tr",
             { class: run.run_id === view.id ? "on" : "" },
@@ -50,7 +51,7 @@ export const runsBox = () => {
               h("input", {
                 type: "checkbox",
                 checked: view.compared.has(run.run_id),
-                "aria-label": t("runs_compare_one", { name: run.name }),
+                "aria-label": t("runs_compare_one", { name: names[n] }),
                 "data-key": `cmp-${run.run_id}`,
                 onchange: (event) => toggle(run.run_id, event.target.checked),
               }),

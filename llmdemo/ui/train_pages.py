@@ -140,13 +140,13 @@ class TrainPages:
 
     @for_owners
     def compare(self, request: dict) -> dict:
-        """{"runs": [{run_id, name, state, series}], "settings"}: all figures of several runs, for one plot, and the settings
+        """{"runs": [{run_id, name, state, created, series}], "settings"}: all figures of several runs, for one plot, and the settings
         in which they differ, see Runs.differences."""
         runs, found = self._services.runs, []
         chosen = [str(run_id) for run_id in (request.get("run_ids") or [])][:_MOST_COMPARED]
         for run_id in chosen:
             status = runs.status(run_id)
-            brief = {key: status[key] for key in ("run_id", "name", "state")}
+            brief = {key: status[key] for key in ("run_id", "name", "state", "created")}
             found.append({**brief, "series": runs.series(run_id, _COMPARED_POINTS)})
         return {"runs": found, "settings": runs.differences(chosen)}
 

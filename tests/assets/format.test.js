@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test, { beforeEach } from "node:test";
 import {
+  distinctNames,
   bytes,
   bytesForetold,
   clip,
@@ -69,6 +70,19 @@ test("a data set in a menu is told from its earlier versions, and from a file of
   assert.equal(new Set(titles).size, 3);
   assert.match(titles[0], /^a\.json · 1,100 · Nov 30, 2026/);
   assert.deepEqual([setTime(again[1], again), setTime(again[0], alone)], ["", ""]);
+});
+
+test("runs of one name that are shown together are told apart by when they were made", () => {
+  const made = (name, created) => ({ name, created });
+  const names = distinctNames([
+    made("GaLore · a.json", 1796070670),
+    made("LoRA", 0),
+    made("GaLore · a.json", 1796070675),
+  ]);
+  assert.equal(new Set(names).size, 3);
+  assert.match(names[0], /^GaLore · a\.json · \w+ \d+, 2026/);
+  assert.equal(names[1], "LoRA");
+  assert.deepEqual(distinctNames([made("GaLore · a.json", 1796070670)]), ["GaLore · a.json"]);
 });
 
 test("what there is a little of is not said to be 0 %", () => {

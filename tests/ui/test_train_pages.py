@@ -160,6 +160,7 @@ def test_runs_are_compared_with_all_their_figures(pages, services):
     ids = [run["run_id"] for run in services.runs.list()][:2]
     compared = pages.compare({"run_ids": ids})["runs"]
     assert [run["run_id"] for run in compared] == ids and all("series" in run for run in compared)
+    assert all(run["created"] > 0 for run in compared), "what tells runs of one name apart"
 
 
 def test_the_tracker_of_a_run_is_told_with_its_command(pages, services):

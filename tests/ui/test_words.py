@@ -72,6 +72,14 @@ def literals() -> set[str]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("language", "words"), [("en", r"(?i)\b(dark|light|darker|lighter)\b"), ("zh-TW", "深色|淺色|顏色[越較]?[深淺]")]
+)
+def test_no_text_calls_a_colour_dark_or_light_as_the_dark_page_turns_them_round(language, words):
+    text = json.loads((FOLDER / f"{language}.json").read_text("utf-8"))
+    assert {key: each for key, each in text.items() if re.search(words, each)} == {}
+
+
 def test_no_text_is_missing():
     assert asked_for() - ENGLISH.keys() == set()
     assert len(asked_for()) > 400

@@ -58,17 +58,18 @@ export class Batch {
   }
 }
 
-/* Where the names stand beside their marks: right, left, above or below, the first that covers no mark and no
-   other name. */
-function labels(points) {
+/** Where the names stand beside their marks: right, left, above or below, the first that covers no mark, no other name and
+   no number of the axis. @param {any[]} points each {x, y, text} */
+export function labels(points) {
   const taken = points.map((point) => [point.x - 8, point.y - 8, point.x + 8, point.y + 8]);
   const clear = (box) =>
     box[0] > PAD.left &&
     box[1] > 0 &&
     box[2] < WIDE &&
+    box[3] < HIGH - PAD.bottom + 10 &&
     taken.every((other) => box[2] < other[0] || box[0] > other[2] || box[3] < other[1] || box[1] > other[3]);
   return points.map(({ x, y, text }) => {
-    const wide = 7 * text.length;
+    const wide = Array.from(text).reduce((sum, letter) => sum + (letter > "\u2e80" ? 13 : 7), 0);
     const choices = [
       [12, 4, "start"],
       [-12, 4, "end"],
@@ -76,6 +77,9 @@ function labels(points) {
       [0, 21, "middle"],
       [12, -24, "start"],
       [12, 32, "start"],
+      [-12, -24, "end"],
+      [0, -37, "middle"],
+      [0, -52, "middle"],
     ].map(([dx, dy, anchor]) => {
       const left = x + dx - { start: 0, middle: wide / 2, end: wide }[anchor];
       return { at: { x: dx, y: dy, "text-anchor": anchor }, box: [left, y + dy - 10, left + wide, y + dy + 3] };

@@ -12,7 +12,7 @@ from llmdemo.core.secrets import without_secrets
 from llmdemo.core.spaces import on_zero_gpu
 
 PROJECT = Path(__file__).resolve().parents[2]
-_GIVEN_BACK_BYTES = 4 * 2**20
+GIVEN_BACK_BYTES = 4 * 2**20
 """Freed memory from this size on goes back to the system. glibc would keep blocks of up to 32 MiB, in a heap with holes:
 a run on a CPU then takes 6 % more (tests/benchmarks/memory_estimate_check.py). From 1 MiB on it would be 12 % less, and a quarter slower."""
 
@@ -38,7 +38,7 @@ def worker_environment(
         env["CUDA_VISIBLE_DEVICES"] = ""  # what can be seen there may not be used
     if not has_accelerator():
         env["ACCELERATE_USE_CPU"] = "true"
-        env.setdefault("MALLOC_MMAP_THRESHOLD_", str(_GIVEN_BACK_BYTES))
+        env.setdefault("MALLOC_MMAP_THRESHOLD_", str(GIVEN_BACK_BYTES))
         if processes > 1:
             env.setdefault("OMP_NUM_THREADS", str(cpu_threads(processes)))  # torch's launcher would say 1
     return env

@@ -11,6 +11,7 @@ from torch import nn
 
 from llmdemo.settings.training import TrainConfig, rows_of
 from llmdemo.training.activation_estimate import saved_bytes
+from llmdemo.training.loss import CHUNK_BYTES
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class Batch:
         """Whether a step has several forward and backward passes, of which this is what one of them takes."""
         in_parts = config.pass_tokens is not None and self.records < rows_of(config)
         return in_parts or config.gradient_accumulation_steps > 1
+
+
+def logits_bytes(vocabulary: int, batch: Batch) -> int:
+    """fp32 logits of the labels, their log-probabilities and their gradient."""
+    return 3 * min(batch.trained * vocabulary * 4, CHUNK_BYTES)
 
 
 _KEPT: dict[tuple, tuple[int, int, bool]] = {}

@@ -6,6 +6,7 @@ import math
 import resource
 import sys
 import time
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -127,6 +128,16 @@ def give_back(device: torch.device) -> None:
     """
     if device.type == "cpu" and (trim := _malloc_trim()):
         trim(0)
+
+
+@contextlib.contextmanager
+def given_back(device: torch.device, wanted: bool) -> Iterator[None]:
+    """`give_back` before and after, if that is wanted: what is done within, and what follows, do not find each other's gaps."""
+    if wanted:
+        give_back(device)
+    yield
+    if wanted:
+        give_back(device)
 
 
 @cache

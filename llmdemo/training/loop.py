@@ -234,12 +234,8 @@ class Loop:
         """Clips and steps, or leaves the step out, as the host sees; (norm [], 1 if it was left out [])."""
         norm = self.optimizer.clip(self.config.max_grad_norm)
         finite = math.isfinite(norm) and math.isfinite(loss.item())
-        if self.config.saves_memory:
-            devices.give_back(self.device)
-        if finite:
-            self.optimizer.step()
-        else:
-            self.optimizer.skip()
+        with devices.given_back(self.device, self.config.saves_memory):
+            self.optimizer.step() if finite else self.optimizer.skip()
         return loss.new_tensor(norm), loss.new_tensor(float(not finite))
 
     def _settle(self, most: int = 0) -> None:

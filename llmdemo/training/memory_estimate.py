@@ -15,6 +15,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from llmdemo.core.errors import UserError
+from llmdemo.jobs.environment import GIVEN_BACK_BYTES
 from llmdemo.models.catalog import ModelEntry
 from llmdemo.models.check import check_folder
 from llmdemo.models.load import load_config
@@ -22,11 +23,10 @@ from llmdemo.settings.training import HEADED, TrainConfig
 from llmdemo.training import device as devices
 from llmdemo.training import one_moment, quantised
 from llmdemo.training.activation_estimate import formula_bytes, lay_out
-from llmdemo.training.activations import Batch, activations_of
+from llmdemo.training.activations import Batch, activations_of, logits_bytes
 from llmdemo.training.adamw import CHUNK_VALUES, SLICE_VALUES
 from llmdemo.training.adapters import add_adapters
 from llmdemo.training.factors import factorise
-from llmdemo.training.loss import CHUNK_BYTES
 from llmdemo.training.offload import IN_FLIGHT
 from llmdemo.training.quantised import SLICE_GPU, block_of
 from llmdemo.training.refresh_schedule import FIRST_SHARE
@@ -44,8 +44,6 @@ _SEVERAL_GAPS = 1.7
 _UNPACKED_VALUES = 4096
 """Values below which bitsandbytes keeps a tensor's moments in 32 bits."""
 log = logging.getLogger(__name__)
-
-
 PARTS = ("runtime", "weights", "gradients", "subspace", "moments", "activations", "logits")
 
 
@@ -119,6 +117,8 @@ class _Parts:
     activations: int
     """Bytes, and those of one layer."""
     one_layer: int
+    state: int
+    """Bytes of what goes from one layer to the next."""
     logits: int
     """Bytes."""
     rough: bool
@@ -161,10 +161,11 @@ def _laid_out(
     activations, one_layer, rough = activations_of(model, config, batch, precision, device)
     head, copied = _head_values(model), _embedding_values(model)
     inputs: Any = model.get_input_embeddings()
-    logits = _logits_bytes(inputs.weight.shape[0], batch)
+    logits = logits_bytes(inputs.weight.shape[0], batch)
+    state = batch.records * batch.length * inputs.weight.shape[1] * (4 if precision == "fp32" else 2)
     if config.task == "grpo":  # the trained weights as they were, which KL is measured against (objectives/policy.py)
         weights += sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    return _Parts(weights, size, _sizes(model, config), head, copied, activations, one_layer, logits, rough)
+    return _Parts(weights, size, _sizes(model, config), head, copied, activations, one_layer, state, logits, rough)
 
 
 def _quantised_bytes(model: nn.Module, config: TrainConfig, device: torch.device) -> int:
@@ -199,16 +200,16 @@ def _by_formula(
     layers = max(1, getattr(shape, "num_hidden_layers", 1) or 1)
     head = 0 if config.method == "lora" else embedding
     kept = kept // layers if config.activation_checkpointing else kept
-    return _Parts(weights, size, sizes, head, 0, kept, kept // layers, _logits_bytes(vocabulary, batch), True)
+    state, logits = batch.records * batch.length * width * dtype.itemsize, logits_bytes(vocabulary, batch)
+    return _Parts(weights, size, sizes, head, 0, kept, kept // layers, state, logits, True)
 
 
 def _summed(parts: _Parts, config: TrainConfig, batch: Batch, device: torch.device, runtime: int) -> MemoryEstimate:
     """The memory estimate of a resolved config."""
     sizes, size, activations, logits = parts.sizes, parts.size, parts.activations, parts.logits
     moments = _moments_bytes(sizes, config, size)
-    whole = sizes.basis * size
     basis = {8: sizes.basis + sizes.vectors * size, 4: sizes.in_4_bits + sizes.scales * size}.get(
-        config.basis_bits or 32, whole
+        config.basis_bits or 32, sizes.basis * size
     )
     offloads = config.offloads and device.type == "cuda"
     kept = 0 if offloads else sizes.low * size
@@ -217,21 +218,26 @@ def _summed(parts: _Parts, config: TrainConfig, batch: Batch, device: torch.devi
     # Captured passes leave their gradients in sums that are there all the time (captured.py), and several processes in
     # the buffers that they send from (reduce.py).
     there = several or config.num_processes > 1 or _captures(config, device)
-    begin = activations + logits + parts.head * size + (kept + sizes.rest * size if there else 0)
+    head, held = parts.head * size, kept + sizes.rest * size if there else 0
+    # On a CPU the head's gradient is added to the sum where it is, and the input embedding's to that (vocabulary.py).
+    cpu, lora = device.type == "cpu", config.method == "lora"
+    begin = activations + logits + (max(head, held) if cpu else head + held)
     end = kept + sizes.rest * size + _full_gradients(sizes, config, batch, size, device)
-    # On a CPU both embeddings' gradients are added to one tensor (vocabulary.py).
-    end += (parts.copied * size if parts.head and device.type != "cpu" else 0) + parts.one_layer
+    end += (parts.copied * size if parts.head and not cpu else 0) + parts.one_layer
     step = kept + sizes.rest * size + _step_bytes(sizes, config, parts.head, size, device)
     # On their way to the computer's memory, and a dequantised matrix (on a CPU, as it is made, twice).
     passing = 2 * IN_FLIGHT * max(map(math.prod, sizes.lows)) * size if offloads else 0
     passing += sizes.largest * size * (1 if device.type == "cuda" else 2) if config.quantises else 0
     peak = max(begin + passing, end + passing, step)
-    if device.type == "cpu":
+    if cpu and config.saves_memory and not lora:
+        # Pages are given back after each pass and around the step (passes.py, loop.py), so a pass leaves gaps beside what it
+        # holds itself in smaller blocks than go back anyway, and the step finds none.
+        heaped = kept + passing + (activations if parts.state < GIVEN_BACK_BYTES else 0)
+        peak = max(max(begin, end) + passing + min(HEAP_BYTES, heaped), step)
+    elif cpu:
         gaps = _SEVERAL_GAPS if several else 1
-        lora = config.method == "lora"
         peak += int(_LORA_HEAP_SHARE * peak) if lora else int(gaps * min(HEAP_BYTES, _HEAP_SHARE * peak))
-    else:
-        runtime = 0
+    runtime = runtime if cpu else 0
     total = runtime + parts.weights + basis + moments + peak
     return MemoryEstimate(
         runtime, parts.weights, kept + sizes.rest * size, basis, moments, activations, logits, total, rough=parts.rough
@@ -390,8 +396,3 @@ def _embedding_values(model: PreTrainedModel) -> int:
     last: Any = output_embeddings(model)
     tied = first is not None and last is not None and first.weight is last.weight
     return first.weight.numel() if tied and first.weight.requires_grad else 0
-
-
-def _logits_bytes(vocabulary: int, batch: Batch) -> int:
-    """fp32 logits of the labels, their log-probabilities and their gradient."""
-    return 3 * min(batch.trained * vocabulary * 4, CHUNK_BYTES)

@@ -50,7 +50,6 @@ class Session:
     def __init__(self, run_dir: Path, home: store.Home, report):
         self._run_dir, self._home = run_dir, home
         self._started = time.time()
-        self._runtime = devices.current_bytes(torch.device("cpu"))
         self._config = read_config(run_dir)
         if self._config.method == "galore" and self._config.galore_optimizer == "adafactor":
             require_library()
@@ -62,6 +61,7 @@ class Session:
         self._accelerator = _accelerator(trackers.accelerator_options(tracker, run_dir))
         if self._config.optim_bits == 8 and not self._config.quantises:
             require_8bit(self._accelerator.device)
+        self._runtime = devices.current_bytes(torch.device("cpu"))  # the optimizer's library included
         self._report = trackers.tracked(report, self._accelerator, tracker, run_dir, self._config.to_dict())
         _check_kind(self._accelerator.distributed_type.name)
         threading.Thread(target=_wake, args=(self._accelerator.device,), daemon=True).start()
@@ -176,7 +176,9 @@ class Session:
         dtype, device = devices.weight_dtype(config.precision), self._accelerator.device
         if config.quantises:  # a GPU need not have room for the whole model
             model = objectives.of(config.task).load(entry, config, data, dtype, torch.device("cpu"))
-            return quantise(model, config.target_modules, device)
+            quantised = quantise(model, config.target_modules, device)
+            devices.give_back(device)  # what the plain matrices took lies in gaps between the quantised ones
+            return quantised
         model = objectives.of(config.task).load(entry, config, data, dtype, device)
         return add_adapters(model, config) if config.method == "lora" else model
 

@@ -88,6 +88,28 @@ def test_the_parts_with_what_comes_and_goes_are_the_prediction(entry, changes, b
     assert min(told["other"], told["apart"]) == 0
 
 
+@pytest.mark.parametrize(("records", "heaped"), [(2, True), (64, False)], ids=["small blocks", "large blocks"])
+def test_a_pass_whose_pages_are_given_back_leaves_gaps_beside_its_own_small_blocks(entry, records, heaped):
+    """On a CPU. Mutations: gaps of several passes, gaps beside large blocks too, a tied head's gradient counted beside the sums
+    that it is added to."""
+    config = TrainConfig("x", rank=4, optim_bits=8, gradient_accumulation_steps=4, batch_size=records, precision="fp32")
+    batch = memory_estimate.Batch(records, 512, 511 * records)
+    told = memory_estimate.predict(entry, config, batch, CPU)
+    model, _ = load_causal(entry.path, dtype=torch.float32, device=CPU)
+    low = told.gradients - sum(4 * p.numel() for p in build_optimizer(model, config).others)
+    assert 0 < low < told.gradients
+    assert told.other == low + (told.activations if heaped else 0)
+
+
+def test_the_step_of_a_run_that_gives_pages_back_finds_no_gaps(entry):
+    """Mutation: the gaps that passes leave, added to it."""
+    config = TrainConfig("x", rank=4, optim_bits=8)
+    told = memory_estimate.predict(entry, config, memory_estimate.Batch(1, 4, 2), CPU)
+    embedding = load_causal(entry.path, dtype=torch.float32, device=CPU)[0].get_input_embeddings().weight
+    held = told.runtime + told.weights + told.subspace + told.moments + told.gradients
+    assert told.total == held + 5 * 4 * embedding.numel()  # bitsandbytes' copies of the largest weight
+
+
 @pytest.mark.parametrize("method", ["adamw", "lora"])
 def test_sums_that_a_method_does_not_have_take_nothing_off_a_gpu(entry, method):
     config = TrainConfig("x", rank=4, method=method, precision="fp32")

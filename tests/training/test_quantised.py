@@ -8,9 +8,11 @@ from safetensors import safe_open
 from torch import nn
 
 from llmdemo.core.errors import UserError
-from llmdemo.training import TrainConfig, best, build_optimizer, worker
+from llmdemo.training import TrainConfig, best, build_optimizer, session, worker
 from llmdemo.training import device as devices
 from llmdemo.training.best import trained
+from llmdemo.training.optimizer import Optimizer
+from llmdemo.training.passes import Passes
 from llmdemo.training.quantised import (
     LEVELS,
     QuantisedLinear,
@@ -270,6 +272,20 @@ def test_a_run_publishes_plain_weights_of_all_that_was_learned(make_run, precisi
     notes = [event["message"] for event in events(run_dir, "note")]
     assert any("rounded up or down by chance" in note for note in notes) == (precision == "bf16_pure")
     assert not any("small updates round away" in note for note in notes)
+
+
+def test_a_run_gives_pages_back_once_its_matrices_are_quantised_and_around_each_step(make_run, monkeypatch):
+    """Mutations: not before the first pass, which then finds the gaps that the plain matrices left; not after a step."""
+    order = []
+    for owner, name, said in (
+        (session, "quantise", "quantised"), (devices, "give_back", "back"), (Optimizer, "step", "step"),
+        (Passes, "launch", "pass"),
+    ):  # fmt: skip
+        own = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *a, own=own, said=said, **k: (own(*a, **k), order.append(said))[0])
+    assert worker.main(make_run(weight_bits=8, max_steps=2)) == 0
+    told = " ".join(order)
+    assert told.startswith("quantised back back") and told.count("back step back") == 2
 
 
 def test_the_best_steps_matrices_are_kept_and_come_back(llama64, tools, tmp_path):

@@ -30,6 +30,12 @@ def add_file(page, path) -> None:
     expect(page.locator(".set-title h2")).to_have_text(path.name)
 
 
+def choose_data(page, menu: str, title: str) -> None:
+    """The newest data set in a menu that is called so; another one of the same name has its time behind the title."""
+    option = page.locator(f"{menu} option", has_text=re.compile(f"^{re.escape(title)}( ·|$)")).first
+    page.locator(menu).select_option(option.get_attribute("value"))
+
+
 def set_field(page, key: str, value) -> None:
     field = page.locator(f"#f-{key}")
     field.fill(str(value))

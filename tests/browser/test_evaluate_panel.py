@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from llmdemo.core.store import write_json
 from tests.browser.conftest import running_app
-from tests.browser.steps import late_answer
+from tests.browser.steps import choose_data, late_answer
 from tests.evaluation.conftest import JudgeServer
 
 pytestmark = pytest.mark.slow
@@ -89,7 +89,7 @@ def test_models_are_compared_and_a_classifier_is_tried(app, open_page, tmp_path)
     page.get_by_role("tab", name="Data", exact=True).click()
     upload(page, tmp_path / "texts.tsv")
     page.get_by_role("tab", name="Evaluate", exact=True).click()
-    page.locator("#evaluate-data").select_option(label="texts.tsv · 120")
+    choose_data(page, "#evaluate-data", "texts.tsv · 120")
     with late_answer(page, "overview", lambda: page.locator(".island-evaluate-side [data-key^=open-]").click()):
         page.locator("#evaluate-start").click()
         expect(page.locator(".confusion")).to_be_visible()

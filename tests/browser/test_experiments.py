@@ -3,6 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.steps import choose_data
+
 pytestmark = pytest.mark.slow
 
 
@@ -16,10 +18,10 @@ def test_two_methods_race_and_the_best_one_fills_the_form(tiny_app, open_page, a
     page.get_by_role("tab", name="Train", exact=True).click()
     page.get_by_text("Settings", exact=True).click()
 
-    page.locator("#train-data").select_option(label="spam.tsv · 40")
+    choose_data(page, "#train-data", "spam.tsv · 40")
     expect(page.locator("#f-class_weights")).to_be_visible()
     expect(page.locator("#learn summary").first).to_contain_text("classification")
-    page.locator("#train-data").select_option(label="sums.json · 40")
+    choose_data(page, "#train-data", "sums.json · 40")
     expect(page.locator("#f-loss_on")).to_be_visible()
     expect(page.locator("#f-class_weights")).to_have_count(0)
     for key, value in {"max_steps": 4, "max_length": 64, "rank": 8, "batch_size": 4}.items():
@@ -46,7 +48,7 @@ def test_two_methods_race_and_the_best_one_fills_the_form(tiny_app, open_page, a
     with page.expect_download() as download:
         page.locator("[data-key=exp-csv]").click()
     assert download.value.path().read_text().count("\n") == 3
-    page.locator("#train-data").select_option(label="spam.tsv · 40")
+    choose_data(page, "#train-data", "spam.tsv · 40")
     expect(page.locator("#exp-try")).to_be_visible()  # the race's model writes, whatever the form has now
     page.locator("#exp-use").click()
     expect(page.locator("#f-max_steps")).to_have_value("4")

@@ -8,7 +8,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.steps import add_file, before_and_after, compare, set_field, state_is, tab
+from tests.browser.steps import add_file, before_and_after, choose_data, compare, set_field, state_is, tab
 
 pytestmark = pytest.mark.slow
 QUICK = {"max_length": 64, "batch_size": 4, "rank": 8}
@@ -18,7 +18,7 @@ SIZES = ((390, 844), (1280, 800))
 def prepare_run(page, name: str, records: int, steps: int) -> None:
     """The form's settings for a short run on this data set."""
     tab(page, "Train")
-    page.locator("#train-data").select_option(label=f"{name} · {records}")
+    choose_data(page, "#train-data", f"{name} · {records}")
     page.get_by_text("Settings", exact=True).click()
     for key, value in {**QUICK, "max_steps": steps}.items():
         set_field(page, key, value)
@@ -112,7 +112,7 @@ def test_a_model_reads_on_and_what_it_learns_and_forgets_is_shown(tiny_app, open
     add_file(page, alpaca_file)
     add_file(page, tmp_path / "novel.txt")
     prepare_run(page, "novel.txt", 60, 6)
-    page.locator("#f-forgetting_dataset_id").select_option(label="sums.json")
+    choose_data(page, "#f-forgetting_dataset_id", "sums.json · 40")
     run_through(page, "novel.txt", 6)
     expect(chart(page, "perplexity, held out")).to_be_visible()
     before, after = sorted(map(float, chart(page, "perplexity, held out").locator(".tick.y").all_inner_texts()))

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.steps import SECONDS, tab
+from tests.browser.steps import SECONDS, choose_data, tab
 from tests.browser.test_best_step import shoot
 
 pytestmark = pytest.mark.slow
@@ -23,7 +23,7 @@ def test_the_preference_card_follows_the_chosen_loss(tiny_app, open_page, tmp_pa
     expect(page.locator(".set-title h2")).to_have_text("pairs.json")
     page.get_by_role("tab", name="Train", exact=True).click()
     page.get_by_text("Settings", exact=True).click()
-    page.locator("#train-data").select_option(label="pairs.json · 40")
+    choose_data(page, "#train-data", "pairs.json · 40")
     card, formula = page.locator("#learn"), page.locator("#learn math")
     expect(card).to_contain_text("logsigmoid")
     expect(formula).to_contain_text("σ")
@@ -48,7 +48,7 @@ def test_of_many_classes_the_right_one_is_among_those_shown(tiny_app, open_page,
     page.set_input_files("#data-file input[type=file]", str(many))
     expect(page.locator(".set-title h2")).to_have_text("many.csv")
     page.get_by_role("tab", name="Train", exact=True).click()
-    page.locator("#train-data").select_option(label="many.csv · 120")
+    choose_data(page, "#train-data", "many.csv · 120")
     page.locator("#learn-numbers").click()
     table = page.locator(".learn-table")
     expect(table).to_contain_text("12 of 20 classes")

@@ -39,7 +39,7 @@ from llmdemo.data.report import by_file, problems
 from llmdemo.data.rows import BadRow
 from llmdemo.data.shapes import MAX_LABELS, SAMPLE_ROWS, Shape, detect
 from llmdemo.data.tokenised import MadeWith
-from llmdemo.data.values import Bad, Notes
+from llmdemo.data.values import Bad, Notes, whole_characters
 from llmdemo.settings import Settings
 
 _LEFT_OUT_KEPT = 100_000
@@ -314,8 +314,8 @@ class _Intake:
             created=now(),
             tokens=self._measured(found.kept),
             measured=self.meter.key if self.meter else None,
-            columns=self._columns()[:100],
-            roles=self.shapes[0].roles,
+            columns=[whole_characters(column) for column in self._columns()[:100]],
+            roles={role: whole_characters(column) for role, column in self.shapes[0].roles.items()},
             unused=self._unused(),
             labels=sorted(self.labels),
             characters=found.characters,
@@ -354,7 +354,8 @@ class _Intake:
                 for name, shown in TEMPLATE_KEYS.items()
                 if name in self.carried and not takes(self.tokenizer, name)
             }
-        return sorted(unused, key=lambda name: (names.get(name, len(names)), name))
+        ordered = sorted(unused, key=lambda name: (names.get(name, len(names)), name))
+        return [whole_characters(name) for name in ordered]
 
     def _must_be_usable(self) -> None:
         if not self.held:

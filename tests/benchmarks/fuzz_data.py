@@ -11,6 +11,7 @@ written can be opened again. A case that takes over 5 s of CPU time counts as a 
 """
 
 import argparse
+import contextlib
 import csv
 import io
 import json
@@ -33,6 +34,7 @@ import pyarrow.parquet as pq
 from llmdemo.core.errors import UserError
 from llmdemo.core.store import Home
 from llmdemo.data import add_dataset, delete_dataset, get_dataset, open_records
+from llmdemo.data.format_detection import ENCODINGS
 from llmdemo.settings import Settings
 
 HANG_SECONDS = 5.0
@@ -102,12 +104,21 @@ def mutate(data: bytes, generator: random.Random) -> bytes:
     return data[:500_000]
 
 
+def text_by_others(data: bytes) -> str:
+    """The text in UTF-16, UTF-8 or the first of the East Asian encodings that takes all of it; raises if none does."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16")
+    for encoding in ("utf-8-sig", *ENCODINGS):
+        with contextlib.suppress(UnicodeDecodeError):
+            return data.decode(encoding)
+    raise ValueError("no encoding takes it")
+
+
 def rows_by_others(path: Path, format_: str) -> int | None:
     """How many rows an independent reader finds; raises if it cannot read the file; None if it cannot tell."""
     if format_ == "Parquet":
         return pq.read_table(path).num_rows
-    data = path.read_bytes()
-    text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    text = text_by_others(path.read_bytes())
     if format_ == "JSON Lines":
         return sum(json.loads(line) is not NotImplemented for line in text.split("\n") if line.strip(" \t\r\n\x0b\x0c"))
     if format_ == "JSON":

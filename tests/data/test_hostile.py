@@ -173,6 +173,21 @@ def test_lone_surrogates_and_nan_are_read(home, settings, write):
     assert info.counts == {"encoding_damage": 1}
 
 
+@pytest.mark.parametrize(
+    ("row", "roles"),
+    [
+        ({"prompt": "a", "completion": "b", "c\ud800": "d"}, {"prompt": "prompt", "response": "completion"}),
+        ({"a\ud800": "What is the capital of Velmora?"}, {"text": "a\ufffd"}),
+    ],
+    ids=["unused", "text"],
+)
+def test_lone_surrogates_in_names_of_columns_are_read(home, settings, write, row, roles):
+    info = add_dataset(home, settings, write("a.jsonl", json.dumps(row) + "\n"), "a")
+    assert info == get_dataset(home, info.dataset_id)
+    assert info.columns == [name.replace("\ud800", "\ufffd") for name in row]
+    assert info.roles == roles
+
+
 TEXT = st.text(max_size=20)
 VALUE = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXT,

@@ -7,6 +7,7 @@ import codecs
 import json
 import stat
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 
 from charset_normalizer import from_bytes
@@ -62,6 +63,15 @@ _FAMILIES = {
     "big5": ("cp950", "big5hkscs"), "big5hkscs": ("cp950", "big5hkscs"), "cp950": ("cp950", "big5hkscs"),
     "gb18030": ("gb18030",), "cp932": ("cp932",), "cp949": ("cp949",),
 }  # fmt: skip
+_FREQUENT = {
+    "cp950": ((0xA140, 0xA3FF), (0xA440, 0xC67E)), "gb18030": ((0xA1A1, 0xA3FE), (0xB0A1, 0xD7F9)),
+    "cp932": ((0x8140, 0x8396), (0x889F, 0x9872)), "cp949": ((0xA1A1, 0xA3FE), (0xB0A1, 0xC8FE)),
+}  # fmt: skip
+"""The codes of signs, kana and frequent characters: the first level of Big5, GB 2312 and JIS X 0208, and KS X 1001's Hangul."""
+_CLEARER = 0.1
+"""Encodings whose shares of frequent characters lie this near to the highest are as likely as it."""
+_VALID = 0.9
+"""Share of a sample's bytes that an encoding reads at least, where it may be that one."""
 _ARROW = (".arrow", ".feather", ".ipc", ".arrows")
 """Endings of files of Arrow's stream format, which has no mark of its own; `datasets` keeps its data so."""
 _MOST_DIRECTORY = 4 * 2**20
@@ -128,7 +138,8 @@ def _directory_bytes(path: Path) -> int:
 def _east_asian(path: Path) -> str | None:
     """The encoding of a text that is not UTF-8, a key of ENCODINGS; None where it is UTF-8 or not certain.
 
-    charset-normalizer guesses from the first 64 KB that are not ASCII; what it guesses must then decode the whole file.
+    charset-normalizer guesses from the first 64 KB that are not ASCII. A few lines are often valid in several of these encodings:
+    where one has clearly more frequent characters than what was guessed, it is that one. It must then decode the whole file.
     """
     with open(path, "rb") as file:
         block = file.read(_HEAD_BYTES)
@@ -144,8 +155,35 @@ def _east_asian(path: Path) -> str | None:
         pass
     sample = sample[: sample.rfind(b"\n") + 1] or sample
     found = from_bytes(sample, cp_isolation=[*_FAMILIES, "cp1252", "cp1250", "latin_1"]).best()
-    families = _FAMILIES.get(found.encoding, ()) if found else ()
-    return next((encoding for encoding in families if _decodes(path, encoding)), None)
+    if not found or found.encoding not in _FAMILIES:
+        return None
+    guess = _FAMILIES[found.encoding]
+    shares = {encoding: _frequent_share(sample, encoding) for encoding in _FREQUENT}
+    least = max(max(shares.values()) - _CLEARER, _CLEARER)
+    likely = [encoding for encoding, share in shares.items() if share >= least]
+    if guess[0] not in likely and len(likely) == 1:
+        guess = _FAMILIES[likely[0]]
+    elif guess[0] not in likely:
+        return None
+    return next((encoding for encoding in guess if _decodes(path, encoding)), None)
+
+
+def _frequent_share(sample: bytes, encoding: str) -> float:
+    """How many of the sample's wide characters are frequent ones of this encoding, 0 to 1; 0 where it is not valid.
+
+    And 0 where most stand alone between others, as the letters with accents of another encoding do.
+    """
+    widest = _FAMILIES[encoding][-1]
+    text = sample.decode(widest, "ignore")  # its last character may be cut
+    if len(text.encode(widest)) < _VALID * len(sample):
+        return 0.0
+    wide = [not character.isascii() for character in text]
+    beside = sum(a and b for a, b in pairwise(wide))
+    if not beside or 2 * beside < sum(wide):
+        return 0.0
+    codes = [int.from_bytes(character.encode(widest)) for character in text if not character.isascii()]
+    frequent = sum(any(first <= code <= last for first, last in _FREQUENT[encoding]) for code in codes)
+    return frequent / len(codes)
 
 
 def _decodes(path: Path, encoding: str) -> bool:

@@ -1,6 +1,7 @@
 """What a file's rows become: turns, answers, labels, what is not learned, and what is said to have no use."""
 
 import json
+import random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -522,6 +523,50 @@ def test_what_a_spreadsheet_of_east_asia_writes_is_read(home, added, encoding, t
         assert "Big5" in info.format or "GB18030" in info.format
     late = "question,answer\r\n" + "What is it?,An answer in ASCII.\r\n" * 4000 + lines[0]
     assert added(late.encode(encoding), "a.csv")[1][-1]["messages"] == chat(*rows[0])
+
+
+@pytest.mark.parametrize(
+    ("encoding", "lines"),
+    [
+        ("cp950", ["台灣的首都是哪裡?,台北", "翻譯成英文,你好", "什麼是機器學習?,機器學習是人工智慧的一個分支"]),
+        ("gb18030", ["中国的首都是哪里?,北京", "翻译成英文,你好", "谢谢,不客气"]),
+        (
+            "cp932",
+            ["日本の首都はどこですか,東京です", "春についての詩を書いて,春風が吹く", "ありがとう,どういたしまして"],
+        ),
+        ("cp949", ["한국의 수도는 어디입니까,서울입니다", "감사합니다,천만에요", "날씨가 어때요,맑습니다"]),
+    ],
+)
+def test_one_line_of_an_east_asian_encoding_is_read_as_that_one(added, encoding, lines):
+    for line in lines:
+        _, records = added(f"question,answer\r\n{line}\r\n".encode(encoding), "a.csv")
+        assert records[0]["messages"] == chat(*line.split(","))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "What is a r\u00e9sum\u00e9?,A summary.",
+        "Where is M\u00fcnchen?,In Bavaria.",
+        "Say it,I don\u2019t know \u201chim\u201d.",
+        "\u00bfC\u00f3mo est\u00e1s ma\u00f1ana?,Muy bien",
+    ],
+)
+def test_a_few_letters_with_accents_or_curly_quotes_are_no_text_of_east_asia(added, line):
+    for many in (0, 300):
+        text = "question,answer\r\n" + "What is it?,An answer.\r\n" * many + line + "\r\n"
+        with pytest.raises(UserError, match="UTF-8"):
+            added(text.encode("cp1252"), "a.csv")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_damaged_bytes_in_plain_text_are_refused_and_not_read_as_east_asian(added, seed):
+    data = bytearray(b"question,answer\r\n" + b"Name a city in the north.,The oldest one is on a hill.\r\n" * 30)
+    chance = random.Random(seed)
+    for _ in range(1 + seed % 4):
+        data[chance.randrange(20, len(data) - 2)] = chance.randrange(128, 256)
+    with pytest.raises(UserError):
+        added(bytes(data), "a.csv")
 
 
 @pytest.mark.slow

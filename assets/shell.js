@@ -67,6 +67,16 @@ const dropRepeated = (event) => {
 };
 document.addEventListener("click", dropRepeated, true);
 
+// ---- a decimal comma, which a number's field drops where the browser writes points: 0,7 would be 7
+const writesPoints = new Intl.NumberFormat().format(0.5).includes(".");
+document.addEventListener("keydown", (event) => {
+  const field = /** @type {HTMLInputElement} */ (event.target);
+  const isWhole = Number.isInteger(Number(field?.step || 1)); // not of "any"
+  if (event.key !== "," || !writesPoints || field?.type !== "number" || isWhole) return;
+  event.preventDefault();
+  document.execCommand("insertText", false, "."); // the only way into such a field that keeps its undo
+});
+
 // ---- the large view, for a projector: it stays as it was left
 const remembered = () => {
   try {

@@ -58,8 +58,8 @@ export class Batch {
   }
 }
 
-/** Where the names stand beside their marks: right, left, above or below, the first that covers no mark, no other name and
-   no number of the axis. @param {any[]} points each {x, y, text} */
+/** Where the names stand beside their marks: right, left, above or below, the first that covers no mark, no other name
+   and no number of the axis. @param {any[]} points each {x, y, text} */
 export function labels(points) {
   const taken = points.map((point) => [point.x - 8, point.y - 8, point.x + 8, point.y + 8]);
   const clear = (box) =>

@@ -201,13 +201,13 @@ class App {
       this.batch.add(event);
       this.say(t("batch_running", { n: number(event.done), all: number(event.total) }));
     } else if (event.type === "end" && this.isBatch) return this.finish(event);
-    else this.trace.add(event, fork);
+    else if (event.type === "begin" || this.run.traced) this.trace.add(event, fork);
     if (event.type === "begin") this.begin();
     if (event.type === "end") this.finish(event);
   }
 
   finish(end) {
-    const { fork } = this.run;
+    const { fork, traced } = this.run;
     this.run.end();
     this.run = null;
     this.past.draw();
@@ -219,13 +219,13 @@ class App {
       this.showError(end);
       this.say("");
     } else {
-      const took = { s: number(end.seconds, 1), n: number(this.trace.steps) };
+      const took = { s: number(end.seconds, 1), n: number(traced ? this.trace.steps : 0) };
       const ended = t(this.isBatch && end.state === "done" ? "batch_done" : "end_" + end.state, took);
       const more = this.isBatch ? [] : [end.shared ? t("end_shared") : "", approximationOf(this.trace)];
       this.say(sentences(ended, ...more));
     }
     if (this.isBatch) return;
-    if (end.state !== "failed" && this.trace.steps) this.past.add(this.trace, Boolean(fork));
+    if (end.state !== "failed" && traced && this.trace.steps) this.past.add(this.trace, Boolean(fork));
     this.paint();
     markDifferences(this.cards);
   }
@@ -235,6 +235,7 @@ class App {
   begin() {
     this.empty.hidden = true;
     this.showBatch(false);
+    if (this.run) this.run.traced = true;
     if (this.run && !this.run.fork) this.trace.grid = this.grid ? this.grid.columns : null;
     const hooks = {
       card: (...what) => this.card.show(...what),

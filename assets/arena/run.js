@@ -9,6 +9,7 @@ const WORDLESS = ["token", "beam", "step", "names", "best"];
 export class Run {
   id = randomId();
   begun = false; // whether an event has come, other than of its place in the queue
+  traced = false; // whether the trace is its own: until it begins, the one before is shown
   leave = new AbortController();
 
   /** @param {any} fork what it goes on from: {prefix, only, model}, or null */

@@ -57,8 +57,8 @@ export const start = () => {
   waiting.forEach(mount);
 };
 
-/** A call to the app: what it answers, or {error}; a lost connection, where Gradio's client gives undefined, is an error
-   like any other. */
+/** A call to the app: what it answers, or {error}; a lost connection, where Gradio's client gives undefined, is an
+   error like any other. */
 export const ask = async (server, name, data) => {
   let answer;
   try {

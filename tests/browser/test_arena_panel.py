@@ -267,13 +267,17 @@ def test_a_broken_link_opens_the_page_all_the_same(arena, tiny_app):
     assert page.errors == []
 
 
-def test_an_exported_trace_shows_the_same_page_without_the_model(compared, arena, tmp_path):
-    page = compared
-    shown = texts(page)
+def exported(page, tmp_path):
+    """The file of the comparison that is shown."""
     with page.expect_download() as download:
         page.click(".arena .actions >> text=Export")
-    file = tmp_path / "trace.json"
-    download.value.save_as(file)
+    download.value.save_as(tmp_path / "trace.json")
+    return tmp_path / "trace.json"
+
+
+def test_an_exported_trace_shows_the_same_page_without_the_model(compared, arena, tmp_path):
+    page = compared
+    shown, file = texts(page), exported(page, tmp_path)
     trace = json.loads(file.read_text())
     assert trace["meta"]["seed"] == 7 and trace["meta"]["settings"]["num_beams"] == 4
     assert trace["meta"]["models"][0]["fingerprint"] and trace["meta"]["versions"]
@@ -356,6 +360,35 @@ def test_what_cannot_be_done_is_said_and_the_next_request_works(arena):
         set_number(page, "top_p", 0.9)
         compare(page, tokens=4)
         assert page.query_selector(".arena .error:not([hidden])") is None
+
+
+def test_a_comparison_that_ends_before_it_begins_leaves_the_one_before_as_it_was(arena, tmp_path):
+    page = arena()
+    compare(page)
+    before = exported(page, tmp_path).read_text()
+    page.wait_for_selector("#arena-earlier:has-text('(1)')")
+    events = [{"type": "loading", "title": "starter", "bytes": 1}, {"type": "end", "state": "stopped", "seconds": 0}]
+    body = "".join(f"id: {number}\ndata: {json.dumps([event])}\n\n" for number, event in enumerate(events, 1))
+    page.route(
+        lambda url: "/streams/" in url and not url.endswith("/page"),
+        lambda route: route.fulfill(content_type="text/event-stream", body=body),
+    )
+    page.click(".arena .run")
+    page.wait_for_selector("text=Stopped.")
+    wait_done(page)
+    assert exported(page, tmp_path).read_text() == before
+    assert page.locator("#arena-earlier:has-text('(1)')").count() == 1
+
+
+def test_a_decimal_comma_is_a_point_where_the_browser_writes_points(arena):
+    page = arena()
+    field = page.locator("#arena-temperature")
+    field.fill("")
+    field.press_sequentially("1,25")
+    expect(field).to_have_value("1.25")
+    page.locator("#arena-max_new_tokens").fill("")
+    page.locator("#arena-max_new_tokens").press_sequentially("1,2")  # a whole number has none
+    expect(page.locator("#arena-max_new_tokens")).to_have_value("12")
 
 
 def test_a_number_that_is_deleted_shows_the_default_that_is_asked_with(arena):

@@ -17,6 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 from llmdemo.access.passwords import checked_name, hash_password, read_accounts
 from llmdemo.access.people import Access, space_access
 from llmdemo.core.errors import UserError
+from llmdemo.core.heap import keep_freed
 from llmdemo.core.imports import uncollected
 from llmdemo.core.sentences import say
 from llmdemo.core.spaces import on_space, on_zero_gpu
@@ -43,6 +44,7 @@ def serve(
     `auth` holds owners as USER:PASSWORD, `auth_file` names a file of them with hashed passwords. Runs that train go on
     by themselves afterwards, unless the settings say otherwise; the next start finds them.
     """
+    keep_freed()
     accounts = parse_accounts(auth, auth_file)
     _check_port(host, port)
     share = share and _can_share()

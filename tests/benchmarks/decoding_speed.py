@@ -23,6 +23,7 @@ import transformers
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from llmdemo.core.heap import keep_freed
 from llmdemo.decoding import DecodeSettings, decode_lanes
 from llmdemo.decoding.backend import difference, forward_for, fused_weights
 from llmdemo.decoding.graphs import GraphRun, StaticForward, kernels_for
@@ -308,6 +309,7 @@ if __name__ == "__main__":
     args_ = parse()
     if not (args_.model or args_.random_config):
         sys.exit("give --model FOLDER or --random-config")
+    keep_freed()  # as the app
     note("machine", "torch", torch.__version__)
     note("machine", "transformers", transformers.__version__)
     note("machine", "threads", torch.get_num_threads())

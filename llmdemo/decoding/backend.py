@@ -51,26 +51,28 @@ def prepare(model, precision: str = "auto") -> str:
     facts = describe(model, precision)
     if not facts["fused"]:
         return f"{type(model).__name__}'s own forward, {facts['form']}"
-    return f"fused forward, {facts['form']}, logits off by {facts['error']:.1g} of their size"
+    how = ", compiled for this processor" if facts["compiled"] else ""
+    return f"fused forward, {facts['form']}{how}, logits off by {facts['error']:.1g} of their size"
 
 
 def describe(model, precision: str = "auto") -> dict:
-    """The forward pass in use: {fused: ours, or False for the model's own, form: of the weights, error: relative distance of our logits
-    from those of the model's own forward as it was loaded, or None, note: what people should know of it, or ""}. Makes it
-    ready; raises UserError as forward_for does.
+    """The forward pass in use: {fused: ours, or False for the model's own, compiled: whether by few_rows.c, form: of the weights, error:
+    relative distance of our logits from those of the model's own forward as it was loaded, or None, note: what people should know of
+    it, or ""}. Makes it ready; raises UserError as forward_for does.
     """
     forward = forward_for(model, precision)
     if isinstance(forward, ModelForward):
         own = next(model.parameters()).dtype
         return {
             "fused": False,
+            "compiled": False,
             "form": str(own).removeprefix("torch."),
             "error": None,
             "note": NOTES.get(forward.way, ""),
         }
     weights = forward.w
     form = "int8" if weights.int8 else str(weights.dtype).removeprefix("torch.")
-    return {"fused": True, "form": form, "error": weights.error, "note": ""}
+    return {"fused": True, "compiled": weights.compiled is not None, "form": form, "error": weights.error, "note": ""}
 
 
 def fused_weights(model, precision: str = "auto") -> FusedLlamaWeights | None:

@@ -4,6 +4,7 @@ What makes it faster than the model's own forward at a few rows:
 - One KV cache for all rows, with tree attention: every (step, row) is a node of a tree whose root is the prompt, and a
   mask (rows, nodes) marks each row's ancestors. Reordering beams permutes the mask and copies no keys or values.
   Nodes without a live descendant are dropped when the cache is full.
+- On a CPU whose machine has gcc, all layers in one piece of C (few_rows.py). What follows is for where there is none, and for many rows.
 - Fused projections: q, k, v are one linear, gate and up another, with weights packed for few rows, in fp16 where that
   holds them exactly (linears.py).
 - Rotary embedding as one complex product: the rows of the q and k weights are permuted so that the two halves of a
@@ -19,6 +20,7 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 
+from llmdemo.decoding.few_rows import ROUND, WHOLE, CompiledLayers, CompiledLinear, form_for, has_amx
 from llmdemo.decoding.kv_slots import Slot, SlotPart, Slots, beside, merged
 from llmdemo.decoding.linears import (
     Fp16Linear,
@@ -82,13 +84,24 @@ class FusedLlamaWeights:
         self.int8 = int8 and can_int8(self.device)
         self.use_packed = can_pack(self.device, self.dtype)
         self.use_fp16 = self.dtype == torch.float32 and can_fp16(self.device)
+        self._form = self._compiled_form(model)
         self.error: float | None = None
         """Relative distance of the logits from the model's own, once backend.py has measured it."""
         self.layers = [self._layer(layer) for layer in inner.layers]
+        self.compiled = CompiledLayers(self, self.layers) if self._form is not None else None
         self.slots = Slots(len(self.layers), self.kv_heads, self.head_dim, self.dtype, self.device)
         self.norm = self._norm_weight(inner.norm)
         self.head = self._linear([model.lm_head])
         self.vocabulary = model.lm_head.weight.shape[0]
+
+    def _compiled_form(self, model) -> int | None:
+        """How few_rows.py keeps this model's weights, or None where others' products are taken."""
+        if self.device.type != "cpu" or self.int8 or self.head_dim % ROUND:
+            return None
+        weights = [module.weight.detach() for module in model.modules() if isinstance(module, torch.nn.Linear)]
+        form = form_for(self.dtype, weights)
+        fp16 = form == WHOLE and self.use_fp16 and all(fp16_scale(weight) is not None for weight in weights)
+        return None if fp16 else form  # half the bytes
 
     def _cast(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.detach().to(self.dtype)
@@ -121,9 +134,23 @@ class FusedLlamaWeights:
         # int8 halves its error when q, k, v stay exact, for a seventh of the bytes
         if self.int8 and not rotated:
             return Int8Linear(weight, bias)
+        if self._form is not None:
+            return CompiledLinear(weight, bias, self._form, self._many(parts, rotated))
         if self.use_fp16 and fp16_scale(weight) is not None:
             return Fp16Linear(weight, bias)
         return PackedLinear(weight, bias, PACK_ROWS) if self.use_packed else Linear(weight, bias)
+
+    def _many(self, parts, rotated: int) -> Callable[[torch.Tensor], torch.Tensor] | None:
+        """What `_linear` of the same gives for many rows, by the model's own weights; None: it is no faster, or they are of another type."""
+        if self.dtype != torch.bfloat16 or parts[0].weight.dtype != self.dtype or not has_amx():
+            return None
+
+        def product(x: torch.Tensor) -> torch.Tensor:
+            every = [F.linear(x, part.weight, part.bias) for part in parts]
+            every[:rotated] = [self._paired(y.t()).t() for y in every[:rotated]]
+            return torch.cat(every, 1) if len(every) > 1 else every[0]
+
+        return product
 
     def _paired(self, tensor: torch.Tensor) -> torch.Tensor:
         """Rows (H·D, …): element i and i + D/2 of a head, a pair of the rotation, side by side."""
@@ -145,6 +172,8 @@ class FusedLlamaWeights:
     def hidden_states(self, tokens: torch.Tensor, parts: Sequence[Part]) -> torch.Tensor:
         """(M, hidden) of the M new nodes of all `parts`, whose tokens follow one another in `tokens` (M,)."""
         hidden = F.embedding(tokens, self.embedding).to(self.dtype)
+        if self.compiled and self.compiled.takes(parts):
+            return self.compiled(hidden.float(), parts)
         sizes, heads = [part.rows for part in parts], (self.heads, self.kv_heads, self.kv_heads)
         # of all parts at once: sixteen requests would be sixteen times as many small operations
         rotation = (
@@ -174,12 +203,15 @@ class FusedLlamaWeights:
         order = sorted(range(len(every)), key=lambda at: beside(every[at][1]))
         tokens, parts = torch.cat([every[at][0] for at in order]), [every[at][1] for at in order]
         hidden = dict(
-            zip(order, self.hidden_states(tokens, list(merged(parts))).split([p.rows for p in parts]), strict=True)
+            zip(order, self.hidden_states(tokens, self._joined(parts)).split([p.rows for p in parts]), strict=True)
         )
         wanted = [hidden[at][part.rows - part.logits :] for at, (_, part) in enumerate(every)]
         self._tell_surprise([(hidden[at], part) for at, (_, part) in enumerate(every) if len(part.following)])
         sizes = [sum(part.logits for _, part in request) for request in requests]
         return list(self.logits(torch.cat(wanted) if len(wanted) > 1 else wanted[0]).split(sizes))
+
+    def _joined(self, parts: list[SlotPart]) -> Sequence[Part]:
+        return parts if self.compiled and self.compiled.takes(parts) else list(merged(parts))
 
     def _tell_surprise(self, told: list[tuple[torch.Tensor, SlotPart]]) -> None:
         """Sets `surprise` of each part, whose hidden states these are."""

@@ -1,4 +1,5 @@
-"""Linear maps for a few rows, as fast as this machine's libraries make them. Knows no model and no layer names.
+"""Linear maps for a few rows, as fast as this machine's libraries make them (few_rows.py's are faster, but need gcc). Knows no
+model and no layer names.
 
 On a CPU a plain `F.linear` over 7 rows reads its weights in an order that suits hundreds of rows; weights packed
 once by oneDNN for few rows take about two thirds of the time; weights that 16 bits hold exactly (every model that was

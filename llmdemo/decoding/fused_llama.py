@@ -313,8 +313,8 @@ class FusedLlamaForward:
         first, self.used = self.used, self.used + len(mask)
         return SlotPart(self.keys, self.values, rotation, mask, slice(first, self.used), self.slot, logits)
 
-    def placed(self, rotation: torch.Tensor, mask: torch.Tensor, place: torch.Tensor) -> SlotPart:
-        """New tokens whose keys and values are kept at `place` (M,), by a caller that says what each sees."""
+    def placed(self, rotation: torch.Tensor, mask: torch.Tensor, place: slice | torch.Tensor) -> SlotPart:
+        """New tokens whose keys and values are kept at `place`, a slice or (M,), by a caller that says what each sees."""
         return SlotPart(self.keys, self.values, rotation, mask, place)
 
     def widened(self, mask: torch.Tensor) -> torch.Tensor:

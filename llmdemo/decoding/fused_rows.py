@@ -7,11 +7,12 @@ addresses and is captured once (why: graphs.py).
 
 import logging
 import os
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 
-from llmdemo.decoding.fused_llama import FusedLlamaWeights
+from llmdemo.decoding.fused_llama import FusedLlamaWeights, Part
 from llmdemo.decoding.kv_slots import SlotPart
 from llmdemo.decoding.thread_budget import ThreadBudget
 
@@ -106,13 +107,25 @@ class FusedRows:
     def _step(self, tokens: torch.Tensor) -> torch.Tensor:
         self.mask.index_fill_(1, self.column, 0.0)
         end = self.mask.shape[1] if self._captures else int(self.column) + 1
-        mask = self.mask[:, None, None, :end]
         rotation = self.rotation.index_select(0, self.positions)
-        part = _Part(self, len(tokens), rotation, mask, self.column)
-        logits = self.w.logits(self.w.hidden_states(tokens, [part])).float()
+        logits = self.w.logits(self.w.hidden_states(tokens, self._parts(rotation, end))).float()
         self.positions += 1
         self.column += 1
         return logits
+
+    def _parts(self, rotation: torch.Tensor, end: int) -> Sequence[Part]:
+        """What one new token a row asks of a forward: a part for each where they are computed row by row, else one for all."""
+        if (compiled := self.w.compiled) is not None:
+            parts = [
+                SlotPart(
+                    self.keys[:, row], self.values[:, row], rotation[own], self.mask[own, :end], slice(end - 1, end)
+                )
+                for row in range(len(rotation))
+                for own in [slice(row, row + 1)]
+            ]
+            if compiled.takes(parts):
+                return parts
+        return [_Part(self, len(rotation), rotation, self.mask[:, None, None, :end], self.column)]
 
     def _capture(self) -> None:
         """Captures one step without running it; on failure the rest goes on uncaptured."""

@@ -63,8 +63,9 @@ class FusedText:
     def _next(self, new: list[int]) -> torch.Tensor:
         """Logits (n, V) after each of `new`, which go on from what was read."""
         if not self._static:
-            place = self._columns[self._read : self._read + len(new)]
-            logits = self._logits(torch.tensor(new, device=self.device), place, self._read + len(new))
+            logits = self._logits(
+                torch.tensor(new, device=self.device), slice(self._read, self._read + len(new)), self._read + len(new)
+            )
             self._read += len(new)
             return logits
         # what stands behind the new tokens is read too, at places that the next forward writes over
@@ -84,12 +85,13 @@ class FusedText:
         places = self._place + self._columns[: self._rows]
         return self._logits(self._tokens, places, len(self._columns))
 
-    def _logits(self, tokens: torch.Tensor, places: torch.Tensor, end: int) -> torch.Tensor:
-        """(M, V) after tokens (M,) at the positions `places` (M,), over the first `end` of them."""
+    def _logits(self, tokens: torch.Tensor, place: slice | torch.Tensor, end: int) -> torch.Tensor:
+        """(M, V) after tokens (M,) at the positions `place`, a slice or (M,), over the first `end` of them."""
+        places = self._columns[place] if isinstance(place, slice) else place
         hidden = self._columns[:end] > places[:, None]  # (M, end)
         mask = torch.zeros(hidden.shape, dtype=self._weights.dtype, device=self.device).masked_fill_(hidden, -torch.inf)
         rotation = self._forward.rotation.index_select(0, places)
-        part: Part = self._forward.placed(rotation, mask, places)
+        part: Part = self._forward.placed(rotation, mask, place)
         return self._weights.logits(self._weights.hidden_states(tokens, [part]))
 
     def _capture(self) -> None:

@@ -8,8 +8,10 @@ from llmdemo.decoding import few_rows
 from llmdemo.decoding.backend import forward_for, fused_weights
 from llmdemo.decoding.few_rows import HALVES, PAIRS, WHOLE, CompiledLayers, CompiledLinear, form_for
 from llmdemo.decoding.fused_llama import FusedLlamaForward, FusedLlamaWeights
+from llmdemo.decoding.fused_text import FusedText
 from llmdemo.decoding.linears import Fp16Linear, can_fp16
 from llmdemo.decoding.past import ModelForward
+from llmdemo.decoding.prompts import greedy
 
 SOURCE = few_rows._SOURCES / "few_rows.c"
 FLAGS = {"own": (), "avx2": ("-mno-avx512f", "-mavx2", "-mfma")}
@@ -138,6 +140,34 @@ def test_the_arena_says_what_generate_says(llama, run, reference, settings, argu
     _, results = run(model, PROMPT, max_new_tokens=60, **settings)
     lane = "beam" if arguments else "greedy"
     assert results[lane].token_ids == reference(model, PROMPT, max_new_tokens=60, **arguments)[0][0]
+
+
+def test_prompts_are_answered_together_in_one_piece_as_generate_does_one_by_one(machine, llama, reference, monkeypatch):
+    model, calls = llama(7), []
+    prompts, real = [PROMPT, PROMPT[:5], [9, 8, 7, 11, 30, 31]], CompiledLayers.__call__
+    monkeypatch.setattr(
+        CompiledLayers, "__call__", lambda self, hidden, parts: calls.append(len(parts)) or real(self, hidden, parts)
+    )
+    answers = greedy(model, prompts, 24, 2, weights=fused_weights(model))
+    assert calls[-1] <= 3 and 3 in calls
+    for prompt, answer in zip(prompts, answers, strict=True):
+        want = reference(model, prompt, max_new_tokens=24)[0][0]
+        assert tuple(answer.token_ids) == (want[:-1] if want[-1] == 2 else want)
+
+
+def test_a_text_that_goes_on_by_several_tokens_is_computed_in_one_piece(machine, llama, monkeypatch):
+    model, calls, real = llama(7), [], CompiledLayers.__call__
+    fused_weights(model)
+    monkeypatch.setattr(
+        CompiledLayers, "__call__", lambda self, hidden, parts: calls.append(len(hidden)) or real(self, hidden, parts)
+    )
+    with torch.inference_mode():
+        text, ids = FusedText(fused_weights(model), 20, 4), [*PROMPT, 7, 8]
+        text.after(PROMPT)
+        got, _ = text.after(ids, [9, 10])
+        want = model(torch.tensor([[*ids, 9, 10]])).logits[0, -3:]
+    assert calls == [len(PROMPT), 4]
+    assert torch.allclose(got, want, atol=2e-5 * want.abs().max().item())
 
 
 def test_nan_in_a_weight_is_nan_in_the_logits_and_not_a_number_made_of_it(machine, llama):

@@ -162,6 +162,7 @@ def test_lanes_with_penalties_or_other_filters_choose_by_torch(gpu, monkeypatch)
 def test_a_comparison_by_kernels_says_what_one_by_torch_says(gpu, tiny_llama, monkeypatch, lanes):
     for name in ("can_pack", "can_fp16"):
         monkeypatch.setattr(fused_llama, name, lambda *_: False)
+    monkeypatch.setattr(fused_llama, "form_for", lambda *_: None)
     model = tiny_llama(4, hidden_size=128, intermediate_size=192, num_attention_heads=4, num_key_value_heads=2)
     weights = fused_weights(model.to(DEVICE))
 

@@ -26,6 +26,7 @@ def weights(tiny_llama, monkeypatch):
     """make(**config) -> (model, its fused weights): on a GPU in bf16, interpreted in fp32 on the CPU."""
     for name in ("can_pack", "can_fp16"):
         monkeypatch.setattr(fused_llama, name, lambda *_: False)
+    monkeypatch.setattr(fused_llama, "form_for", lambda *_: None)
     monkeypatch.setattr(graphs, "_kernels", weakref.WeakKeyDictionary())
 
     def make(**config):

@@ -141,6 +141,7 @@ INLINE void some_rows(int form, long count, const char *w, long n, const char *x
 
 /* Outputs from `first` to `end` (whole blocks, but for the last one) of x [rows, n] with weights w. */
 INLINE void products(int form, const char *w, long n, const char *x, long rows, long first, long end, struct result result) {
+  if (rows == 0) return; /* as of a part of a prompt after which no logits are wanted */
   long turns = (rows + ROWS - 1) / ROWS, each = (rows + turns - 1) / turns;
   for (long at = first; at < end; at += OUTPUTS)
     for (long row = 0; row < rows; row += each) {

@@ -1,4 +1,4 @@
-"""A plain Llama's layers for a few rows on a CPU, through few_rows.c. Knows no lanes, and how nothing is computed."""
+"""A plain Llama's layers and single products for a few rows on a CPU: packs the weights for native/few_rows.c and calls it. Knows no lanes."""
 
 import ctypes
 from collections.abc import Callable, Sequence
@@ -23,8 +23,6 @@ _MOST_ROWS = 128
 """Rows of which all layers are computed here: each looks at its nodes by itself, which many do faster together."""
 _LOOKED_AT = 4
 """Rows of weights that are looked at first."""
-
-
 _LINEARS = ("qkv", "out", "gate_up", "down")
 
 
@@ -151,13 +149,14 @@ class CompiledLayers:
                 if linear.wide_bias is not None:
                     setattr(to, f"{name}_bias", linear.wide_bias.data_ptr())
         qkv, down = layers[0][1], layers[0][5]
-        self._most = _MOST_ROWS if qkv.many is None else _MANY_ROWS
+        self.most = _MOST_ROWS if qkv.many is None else _MANY_ROWS
+        """Rows of all parts together."""
         heads, narrow = (w.heads, w.kv_heads, w.head_dim), w.dtype == torch.bfloat16
         self._model = _Model(len(layers), down.outputs, *heads, down.inputs, qkv.form, narrow, w.eps, every)
 
     def takes(self, parts: Sequence) -> TypeGuard[Sequence[SlotPart]]:
         """Whether these parts (fused_llama.Part) can be computed here."""
-        return sum(part.rows for part in parts) <= self._most and all(
+        return sum(part.rows for part in parts) <= self.most and all(
             isinstance(part, SlotPart) and isinstance(part.place, slice) for part in parts
         )
 

@@ -115,16 +115,14 @@ class FusedRows:
 
     def _parts(self, rotation: torch.Tensor, end: int) -> Sequence[Part]:
         """What one new token a row asks of a forward: a part for each where they are computed row by row, else one for all."""
-        if (compiled := self.w.compiled) is not None:
-            parts = [
+        if self.w.compiled is not None and len(rotation) <= self.w.compiled.most:
+            return [
                 SlotPart(
                     self.keys[:, row], self.values[:, row], rotation[own], self.mask[own, :end], slice(end - 1, end)
                 )
                 for row in range(len(rotation))
                 for own in [slice(row, row + 1)]
             ]
-            if compiled.takes(parts):
-                return parts
         return [_Part(self, len(rotation), rotation, self.mask[:, None, None, :end], self.column)]
 
     def _capture(self) -> None:

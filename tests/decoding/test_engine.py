@@ -47,7 +47,10 @@ def test_the_same_seed_gives_the_same_texts_and_another_seed_others(tiny_llama, 
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen", "gpt2"])
-def test_nothing_changes_while_another_model_is_being_loaded(tiny_llama, tiny_qwen, tiny_gpt2, run, family):
+def test_nothing_changes_while_another_model_is_being_loaded(
+    tiny_llama, tiny_qwen, tiny_gpt2, run, family, monkeypatch
+):
+    monkeypatch.setattr("llmdemo.core.threads.FULL", 1)  # how many of two are free decides about a sum's last bit
     # Meanwhile torch's default type is that model's, in all threads.
     model = {"llama": tiny_llama(1), "qwen": tiny_qwen, "gpt2": tiny_gpt2}[family]
     asked = {"num_beams": 3, "max_new_tokens": 24, "lanes": ["greedy", "top_k", "top_p", "beam", "min_p"], "seed": 4}
